@@ -1,0 +1,52 @@
+# Everything sets itself up: a fresh machine needs Python 3.10 or later, and make.
+PYTHON ?= python3
+PLAIN := .venv
+TORCH := .venv-torch
+CHECK := .venv-check
+
+.PHONY: demo test test-plain test-torch check bench clean
+
+# The main job, with nothing but ptfile installed.
+demo: .venv-demo/ready
+	.venv-demo/bin/python examples/demo.py
+
+# All tests: everything but parity without PyTorch, then everything with it.
+test: test-plain test-torch
+
+test-plain: $(PLAIN)/ready
+	$(PLAIN)/bin/python -m pytest --ignore tests/parity
+
+test-torch: $(TORCH)/ready
+	PTFILE_PARITY=required $(TORCH)/bin/python -m pytest
+
+check: $(CHECK)/ready
+	$(CHECK)/bin/ruff check .
+	$(CHECK)/bin/ruff format --check .
+	$(CHECK)/bin/mypy
+	$(CHECK)/bin/lint-imports
+
+bench: $(TORCH)/ready
+	$(TORCH)/bin/python bench/run.py
+
+.venv-demo/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install --quiet --editable '.[cli]'
+	touch $@
+
+$(PLAIN)/ready: pyproject.toml
+	$(PYTHON) -m venv $(PLAIN)
+	$(PLAIN)/bin/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(TORCH)/ready: pyproject.toml
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --editable '.[test]' torch==2.13.0
+	touch $@
+
+$(CHECK)/ready: pyproject.toml
+	$(PYTHON) -m venv $(CHECK)
+	$(CHECK)/bin/python -m pip install --quiet --editable '.[test,check]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-torch .venv-check .venv-demo .hypothesis .mypy_cache .ruff_cache .pytest_cache

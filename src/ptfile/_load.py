@@ -1,0 +1,91 @@
+"""`ptfile.load`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+from ptfile._types import Path, Readable
+from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
+from ptfile.errors import FormatError, UnsupportedError, located
+from ptfile.formats.pickles import run_safely, run_trusting
+from ptfile.formats.storages import MapLocation
+from ptfile.formats.zip_format import ZipFormatReader
+from ptfile.limits import Limits
+from ptfile.sources import FileObjectSource, LocalSource, MappedSource, Source
+
+_DEFAULT_LIMITS = Limits()
+
+
+def load(
+    f: Path | Readable,
+    map_location: MapLocation = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool = True,
+    mmap: bool | None = None,
+    limits: Limits = _DEFAULT_LIMITS,
+) -> Any:
+    """Load an object that `ptfile.save` or `torch.save` wrote.
+
+    Nothing that the file names is imported or called, and the checksum of every record that is read is verified.
+
+    f: a path, or a binary file object that can seek, which is read from where it stands.
+    map_location: where storages go, over device tags: one tag for all (`"cpu"`), a mapping from tag to tag, or a
+        function that is called once for each storage with the storage and its tag. None keeps the tags of the file.
+        There is no device to move bytes to: they are in main memory, and only the tag changes.
+    weights_only: False unpickles with `pickle_module` (default: `pickle`) and **runs whatever code the file names**.
+        Do that only with files that you trust.
+    mmap: True maps the file (a path) into memory instead of reading it. Writing to the tensors does not change the
+        file. Checksums of storages are not verified then.
+    limits: bounds on what the file may make ptfile do.
+
+    Raises FormatError for a damaged file or one that is no checkpoint, UnsafeError for a pickle that names what it
+    must not, TensorError for a tensor that does not fit its storage, LimitError, UnsupportedError, and OSError.
+
+    >>> import io, ptfile
+    >>> buffer = io.BytesIO()
+    >>> ptfile.save({"weight": ptfile.tensor([1.5, 2.5])}, buffer)
+    >>> buffer.seek(0)
+    0
+    >>> ptfile.load(buffer)
+    {'weight': tensor([1.5000, 2.5000])}
+    """
+    if weights_only and pickle_module is not None:
+        message = "pickle_module is used only with weights_only=False: the safe way needs no other pickler"
+        raise ValueError(message)
+    with open_source(f, mmap=bool(mmap)) as source:
+        reader = open_format(source, limits)
+        if weights_only:
+            value = reader.load(lambda data, find: run_safely(data, find, limits), map_location)
+        else:
+            value = reader.load(lambda data, find: run_trusting(data, find, pickle_module or pickle), map_location)
+        reader.fill()
+    return value
+
+
+def open_source(f: Path | Readable, *, mmap: bool) -> Source:
+    """The bytes of a path or a file object. Raises TypeError for anything else."""
+    if isinstance(f, (str, os.PathLike)):
+        path = os.fspath(f)
+        return MappedSource(path) if mmap else LocalSource(path)
+    if mmap:
+        message = "mmap=True maps a file by its path: give a path, not a file object"
+        raise ValueError(message)
+    if not all(callable(getattr(f, name, None)) for name in ("read", "seek", "tell")):
+        message = f"f is a {type(f).__name__}: it must be a path, or a binary file object with read, seek and tell"
+        raise TypeError(message)
+    return FileObjectSource(f)
+
+
+def open_format(source: Source, limits: Limits) -> ZipFormatReader:
+    """The reader for what the bytes are, whatever the file is called."""
+    kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
+    with located(file=source.name):
+        if kind is Kind.ZIP:
+            return ZipFormatReader(source, limits)
+        if kind in (Kind.LEGACY, Kind.TAR):
+            problem = f"it looks like {kind.looks}, which ptfile cannot read yet"
+            raise UnsupportedError(problem, fix="Load it with PyTorch and save it again")
+        raise FormatError(f"it is no checkpoint of PyTorch: it looks like {kind.looks}", fix=kind.fix)

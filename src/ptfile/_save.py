@@ -1,0 +1,63 @@
+"""`ptfile.save`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+from ptfile._types import Path, Writable
+from ptfile.errors import UnsupportedError
+from ptfile.formats.zip_format import PreparedSave, root_for_path, root_for_stream
+from ptfile.sinks import FileSink, Sink, StreamSink
+
+DEFAULT_PROTOCOL = 2
+
+
+def save(
+    obj: object,
+    f: Path | Writable,
+    pickle_module: Any = pickle,
+    pickle_protocol: int = DEFAULT_PROTOCOL,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+) -> None:
+    """Save an object to a file, in the bytes that `torch.save` of PyTorch 2.13 writes for it.
+
+    obj: any object that can be pickled, with tensors anywhere in it. Tensors that share a storage still do when they
+        are loaded; the whole storage is saved, however little of it they show (`tensor.clone()` saves only that).
+    f: a path, or an object with `write` and `flush`; nothing else is asked of it, so a pipe will do. A path is written
+        beside the file that is there and renamed over it: if the save fails, the old file is as it was.
+    pickle_module: the module whose `Pickler` pickles the object, such as `dill` or `cloudpickle`.
+    pickle_protocol: 2, as in PyTorch, to 5.
+
+    Raises OSError if the file cannot be written, and what the pickler raises for objects that cannot be pickled, in
+    that case before anything is opened.
+
+    >>> import io, ptfile
+    >>> buffer = io.BytesIO()
+    >>> ptfile.save(ptfile.tensor([0, 1, 2, 3, 4]), buffer)
+    """
+    if not _use_new_zipfile_serialization:
+        raise UnsupportedError(
+            "the legacy format cannot be written yet",
+            fix="Leave _use_new_zipfile_serialization at True: every PyTorch since 1.6 loads the zip format",
+        )
+    sink: Sink
+    if isinstance(f, (str, os.PathLike)):
+        path = os.fspath(f)
+        root, sink = root_for_path(path), FileSink(path)
+    elif callable(getattr(f, "write", None)) and callable(getattr(f, "flush", None)):
+        root, sink = root_for_stream(), StreamSink(f)
+    else:
+        message = f"f is a {type(f).__name__}: it must be a path, or an object with write and flush"
+        raise TypeError(message)
+    prepared = PreparedSave(
+        obj,
+        root,
+        pickle_module=pickle_module,
+        pickle_protocol=pickle_protocol,
+        byte_order_first=not _disable_byteorder_record,
+    )
+    with sink:
+        prepared.write(sink)

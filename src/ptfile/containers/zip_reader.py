@@ -1,0 +1,237 @@
+"""Records of a zip file: found by name, located exactly, read whole and checked.
+
+Strict where PyTorch's own reader is not: local headers are compared with the directory and CRCs are checked, since a
+checkpoint that is wrong in silence costs more than one that doesn't load.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Mapping
+from functools import cached_property
+
+from isal import igzip_lib, isal_zlib
+
+from ptfile._types import Buffer
+from ptfile.containers import zip_structs as zs
+from ptfile.containers.zip_directory import Record, read_directory
+from ptfile.errors import FormatError, LimitError, PtfileError
+from ptfile.limits import Limits
+from ptfile.sources.base import Source, ViewSource
+from ptfile.sources.read_ahead import ReadAhead
+
+_PIECE = 1 << 20
+"""Bytes read and checked at a time, while they are in the processor's cache."""
+_EXTRA_GUESS = 128
+"""Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
+_RAW_DEFLATE = -15
+"""zlib's window bits for deflate without zlib's own header."""
+
+
+class ZipReader:
+    """The records of a zip file in a source. The source stays the caller's to close, after the reader's last use.
+
+    Threads may share one, as far as they may share the source.
+    """
+
+    def __init__(self, source: Source, limits: Limits | None = None) -> None:
+        """Read the directory. Raises FormatError, UnsupportedError or LimitError as `read_directory` says."""
+        self._source = source
+        self._limits = limits or Limits()
+        self._directory = read_directory(source, self._limits)
+        # Headers lie between payloads: a window serves many small records at once.
+        self._views = source if isinstance(source, ViewSource) else None
+        self._near: Source = ReadAhead(source) if self._views is None else source
+
+    @property
+    def source(self) -> Source:
+        return self._source
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """All records by name, root folder included, in the order of their bytes. Folders are left out."""
+        return self._directory.records
+
+    @cached_property
+    def root(self) -> str:
+        """The one folder that everything is in. Raises FormatError if there is none, or more than one."""
+        names = list(self._directory.records)
+        root, slash, _ = names[0].partition("/") if names else ("", "", "")
+        if not slash or not all(name.startswith(root + slash) for name in names):
+            raise FormatError("its records are not all in one folder, as a checkpoint's are", file=self._source.name)
+        return root
+
+    def record(self, name: str) -> Record | None:
+        """The record of this name inside the root folder, or None. Raises FormatError if there is no one root."""
+        return self._directory.records.get(f"{self.root}/{name}")
+
+    def locate(self, record: Record) -> int:
+        """Offset of the payload, from the start of the file.
+
+        Reads the local header; raises FormatError unless it says what the directory says, and the payload and its
+        descriptor end where the next header, or the directory, begins.
+        """
+        try:
+            return self._locate(record)
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+
+    def read(self, record: Record) -> Buffer:
+        """The content, `record.size` bytes: a view where the source is memory, else a copy.
+
+        Raises FormatError for a wrong CRC (0 passes: not computed) or a wrong length, LimitError for a deflated
+        record that would grow beyond `limits.inflated` and `limits.inflate_ratio`.
+        """
+        try:
+            payload = self._locate(record)
+            if record.method == zs.STORED and self._views is not None:
+                view = self._views.view(payload, record.size)
+                _check_crc(record, isal_zlib.crc32(view))
+                return view
+            self._check_ratio(record)
+            # Memory for as many bytes as the file has, or as the limits allow: both are known by now.
+            content = bytearray(record.size)
+            self._fill(record, payload, memoryview(content))
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+        return content
+
+    def read_into(self, record: Record, target: memoryview) -> None:
+        """Fill `target`, a writable view of `record.size` bytes, with the content. Raises as `read` does.
+
+        After an exception `target` holds anything.
+        """
+        if target.nbytes != record.size:
+            raise ValueError(f"record {record.name!r} has {record.size} bytes, the target {target.nbytes}")
+        try:
+            self._check_ratio(record)
+            self._fill(record, self._locate(record), target.cast("B"))
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+
+    def _place(self, error: PtfileError, record: Record) -> None:
+        """Tell an error where it was seen. (`errors.located` costs as much as a small record itself.)"""
+        try:
+            name = record.name.removeprefix(f"{self.root}/")
+        except FormatError:
+            name = record.name
+        error.file = error.file or self._source.name
+        error.record = error.record or name
+
+    def _locate(self, record: Record) -> int:
+        offsets = self._directory.header_offsets
+        following = bisect_right(offsets, record.header_offset)
+        end = offsets[following] if following < len(offsets) else self._directory.offset
+        name = record.name.encode("utf-8" if record.flags & zs.FLAG_UTF8 else "cp437")
+        room = end - record.header_offset - record.compressed_size
+        fixed = zs.LOCAL.size + len(name)
+        if fixed > room:
+            raise FormatError(f"its header has no room: it would overlap what is at byte {end}")
+        header = self._near.read(record.header_offset, min(room, fixed + _EXTRA_GUESS))
+        signature, _, flags, method, _, _, crc, packed, size, name_length, extra_length = zs.LOCAL.unpack_from(header)
+        if signature != zs.LOCAL_SIGNATURE or method != record.method or header[zs.LOCAL.size : fixed] != name:
+            raise _disagree(record)
+        if name_length != len(name) or (flags & ~zs.FLAGS_HARMLESS):
+            raise _disagree(record)
+        if fixed + extra_length > room:
+            raise FormatError(f"its header's extra field of {extra_length} bytes overruns what is at byte {end}")
+        if fixed + extra_length > len(header):
+            header = self._near.read(record.header_offset, fixed + extra_length)
+        extra = header[fixed : fixed + extra_length]
+        _check_local(record, bool(flags & zs.FLAG_DESCRIPTOR), crc, packed, size, extra)
+        # With the descriptor's signature or without, with 4-byte sizes or 8-byte ones (4.3.9).
+        behind = room - fixed - extra_length
+        if behind and not (flags & zs.FLAG_DESCRIPTOR and behind in (12, 16, 20, 24)):
+            raise FormatError(f"{behind} bytes that belong to no record stand behind it")
+        return record.header_offset + fixed + int(extra_length)
+
+    def _fill(self, record: Record, payload: int, target: memoryview) -> None:
+        """Put the content into `target`, which has its size, and check its CRC."""
+        if record.method == zs.DEFLATED:
+            self._inflate(record, payload, target)
+            _check_crc(record, isal_zlib.crc32(target))
+            return
+        crc = 0
+        for start in range(0, record.size, _PIECE):
+            piece = target[start : start + _PIECE]
+            self._near.read_into(payload + start, piece)
+            crc = isal_zlib.crc32(piece, crc)
+        _check_crc(record, crc)
+
+    def _check_ratio(self, record: Record) -> None:
+        limits = self._limits
+        if record.method == zs.STORED:
+            return
+        if record.size > limits.inflated and record.size > limits.inflate_ratio * record.compressed_size:
+            raise LimitError(
+                f"{record.compressed_size} bytes would inflate to {record.size}",
+                limit="inflated",
+                allowed=limits.inflated,
+                actual=record.size,
+            )
+
+    def _inflate(self, record: Record, payload: int, target: memoryview) -> None:
+        inflater = isal_zlib.decompressobj(wbits=_RAW_DEFLATE)
+        read = done = 0
+        waiting: Buffer = b""
+        try:
+            while not inflater.eof:
+                if not waiting:
+                    length = min(_PIECE, record.compressed_size - read)
+                    if not length:
+                        break
+                    waiting = self._near.read(payload + read, length)
+                    read += length
+                # One byte more than there should be, to see whether there is more.
+                content = inflater.decompress(waiting, max_length=record.size - done + 1)
+                waiting = inflater.unconsumed_tail
+                if done + len(content) > record.size:
+                    raise FormatError(f"it inflates to more than its {record.size} bytes")
+                target[done : done + len(content)] = content
+                done += len(content)
+        except igzip_lib.IsalError as error:
+            raise FormatError(f"its compressed bytes are damaged ({error})") from error
+        if not inflater.eof or done != record.size:
+            raise FormatError(f"it inflates to {done} bytes, not to {record.size}")
+        if inflater.unused_data or read != record.compressed_size:
+            raise FormatError("bytes follow the end of its compressed content")
+
+
+def _check_local(record: Record, has_descriptor: bool, crc: int, packed: int, size: int, extra: Buffer) -> None:
+    """Raise FormatError unless a local header's numbers are the directory's, or left to the descriptor."""
+    truth = (record.size, record.compressed_size)
+    fields = (size, packed)
+    try:
+        wide = [content for kind, content in zs.extra_blocks(extra) if kind == zs.ZIP64_EXTRA]
+        if wide:
+            numbers = struct.unpack(f"<{len(wide[0]) // 8}Q", b"".join(wide))
+            # PyTorch writes the block though the fields are 0, not full; then it says the truth or 0 as well.
+            if any(number not in (*truth, record.header_offset, 0) for number in numbers):
+                raise _disagree(record)
+            if zs.MAX32 in fields:
+                full = iter(numbers)
+                fields = (next(full, 0) if size == zs.MAX32 else size, next(full, 0) if packed == zs.MAX32 else packed)
+    except struct.error as error:
+        raise FormatError("its header's extra field is damaged") from error
+    left_out = (0,) if has_descriptor else ()
+    if crc not in (record.crc, *left_out) or any(
+        field not in (true, *left_out) for field, true in zip(fields, truth, strict=True)
+    ):
+        raise _disagree(record)
+
+
+def _check_crc(record: Record, crc: int) -> None:
+    # 0: the checksum was switched off when the file was written (torch.serialization.set_crc32_options, skip_data).
+    if record.crc and crc != record.crc:
+        raise FormatError(
+            f"its checksum is {crc:#010x} and should be {record.crc:#010x}: some of its bytes have changed",
+            fix="Copy or download the file again",
+        )
+
+
+def _disagree(record: Record) -> FormatError:
+    return FormatError(f"its header at byte {record.header_offset} and the directory disagree about it")

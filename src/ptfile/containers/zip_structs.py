@@ -1,0 +1,160 @@
+"""The structures of a zip file: layouts, signatures and flags, and functions between their bytes and their numbers.
+
+The specification is PKWARE's APPNOTE.TXT 6.3.10; "4.3.7" and the like below are its sections. What APPNOTE leaves
+open is done as in miniz, the writer inside PyTorch, and was read off files that PyTorch 2.13 wrote.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ptfile._types import Buffer
+
+LOCAL_SIGNATURE = b"PK\3\4"
+"""4.3.7"""
+DESCRIPTOR_SIGNATURE = b"PK\7\x08"
+"""4.3.9.3"""
+CENTRAL_SIGNATURE = b"PK\1\2"
+"""4.3.12"""
+END64_SIGNATURE = b"PK\6\6"
+"""4.3.14"""
+LOCATOR_SIGNATURE = b"PK\6\7"
+"""4.3.15"""
+END_SIGNATURE = b"PK\5\6"
+"""4.3.16"""
+
+LOCAL = struct.Struct("<4sHHHHHIIIHH")
+"""4.3.7: signature, version needed, flags, method, time, date, CRC, compressed size, size, name length, extra length"""
+CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+"""4.3.12: signature, version made by, version needed, flags, method, time, date, CRC, compressed size, size, name
+length, extra length, comment length, disk, internal attributes, external attributes, header offset"""
+DESCRIPTOR = struct.Struct("<4sIII")
+"""4.3.9: signature, CRC, compressed size, size"""
+DESCRIPTOR64 = struct.Struct("<4sIQQ")
+"""4.3.9.2: the same behind a record with a zip64 extra field"""
+END64 = struct.Struct("<4sQHHIIQQQQ")
+"""4.3.14: signature, bytes that follow, version made by, version needed, disk, disk of the directory, records on this
+disk, records, directory size, directory offset"""
+LOCATOR = struct.Struct("<4sIQI")
+"""4.3.15: signature, disk of the zip64 end, its offset, disks"""
+END = struct.Struct("<4sHHHHIIH")
+"""4.3.16: signature, disk, disk of the directory, records on this disk, records, directory size, directory offset,
+comment length"""
+EXTRA = struct.Struct("<HH")
+"""4.5.1: id and length of one block of an extra field"""
+
+MAX16 = 0xFFFF
+MAX32 = 0xFFFFFFFF
+"""In a 16-bit or 32-bit field: the number is in the zip64 structure (4.4.1.4). So this is no number of its own."""
+
+ZIP64_EXTRA = 0x0001
+"""4.5.3: the 8-byte size, compressed size and header offset, each only where its 32-bit field is full"""
+PADDING_EXTRA = 0x4246
+"""`FB`, PyTorch's own (caffe2/serialize/inline_container.cc, getPadding): that many `Z` align the payload"""
+PADDING_BYTE = b"Z"
+
+STORED = 0
+DEFLATED = 8
+"""4.4.5: the methods that PyTorch writes"""
+
+FLAG_ENCRYPTED = 1 << 0
+FLAG_DESCRIPTOR = 1 << 3
+"""4.4.4: CRC and sizes are zero in the local header, and follow the payload"""
+FLAG_PATCHED = 1 << 5
+FLAG_STRONG_ENCRYPTION = 1 << 6
+FLAG_UTF8 = 1 << 11
+FLAG_MASKED = 1 << 13
+FLAGS_HARMLESS = 0b110 | FLAG_DESCRIPTOR | FLAG_UTF8
+"""4.4.4: what a file may have set; bits 1 and 2 only say how hard the deflater tried"""
+
+END64_MADE_BY = 0x031E
+END64_NEEDED = 45
+"""The only versions miniz fills in: Unix, 3.0; and 4.5 for zip64 (4.4.3.2)"""
+
+
+def local_header(name: bytes, flags: int, extra: bytes) -> bytes:
+    """A stored record's local header as PyTorch writes it: no version, no time, no CRC, no sizes."""
+    fixed = LOCAL.pack(LOCAL_SIGNATURE, 0, flags, STORED, 0, 0, 0, 0, 0, len(name), len(extra))
+    return fixed + name + extra
+
+
+def descriptor(crc: int, size: int, *, zip64: bool) -> bytes:
+    """What follows a stored payload of `size` bytes."""
+    return (DESCRIPTOR64 if zip64 else DESCRIPTOR).pack(DESCRIPTOR_SIGNATURE, crc, size, size)
+
+
+def central_header(name: bytes, flags: int, crc: int, size: int, offset: int) -> bytes:
+    """A stored record's entry in the central directory, with a zip64 extra field for the numbers that need one."""
+    extra = zip64_extra(size, size, offset)
+    size32, offset32 = min(size, MAX32), min(offset, MAX32)
+    fixed = CENTRAL.pack(
+        CENTRAL_SIGNATURE, 0, 0, flags, STORED, 0, 0, crc, size32, size32, len(name), len(extra), 0, 0, 0, 0, offset32
+    )  # fmt: skip
+    return fixed + name + extra
+
+
+def zip64_extra(size: int, compressed_size: int, offset: int) -> bytes:
+    """The zip64 block for these numbers, empty if all fit in 32 bits. Whether the sizes are in it depends on `size`
+    alone: PyTorch's local headers hold 0 for the compressed size, of which it knows nothing yet.
+    """
+    numbers = [size, compressed_size] if size >= MAX32 else []
+    if offset >= MAX32:
+        numbers.append(offset)
+    if not numbers:
+        return b""
+    return EXTRA.pack(ZIP64_EXTRA, 8 * len(numbers)) + struct.pack(f"<{len(numbers)}Q", *numbers)
+
+
+def padding_extra(length: int) -> bytes:
+    """The block that moves a payload on by `length` bytes more than its own 4."""
+    return EXTRA.pack(PADDING_EXTRA, length) + PADDING_BYTE * length
+
+
+def end_records(records: int, directory_size: int, directory_offset: int) -> bytes:
+    """What follows the central directory: zip64 end record, its locator and the end record, all three always."""
+    end64 = END64.pack(
+        END64_SIGNATURE, END64.size - 12, END64_MADE_BY, END64_NEEDED, 0, 0, records, records, directory_size,
+        directory_offset,
+    )  # fmt: skip
+    locator = LOCATOR.pack(LOCATOR_SIGNATURE, 0, directory_offset + directory_size, 1)
+    count = min(records, MAX16)
+    end = END.pack(END_SIGNATURE, 0, 0, count, count, min(directory_size, MAX32), min(directory_offset, MAX32), 0)
+    return end64 + locator + end
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What the end record or the zip64 end record says; zip64 decides where the other's field is full."""
+
+    disk: int
+    directory_disk: int
+    records_here: int
+    records: int
+    directory_size: int
+    directory_offset: int
+
+
+def unpack_end(data: Buffer, at: int = 0) -> tuple[End, int]:
+    """The end record at `at`, whose bytes must be there and begin with its signature; and its comment's length."""
+    _, disk, directory_disk, here, records, size, offset, comment = END.unpack_from(data, at)
+    return End(disk, directory_disk, here, records, size, offset), comment
+
+
+def unpack_end64(data: Buffer, at: int = 0) -> tuple[End, int]:
+    """The zip64 end record at `at`, likewise; and how many bytes it says follow its first 12."""
+    _, follow, _, _, disk, directory_disk, here, records, size, offset = END64.unpack_from(data, at)
+    return End(disk, directory_disk, here, records, size, offset), follow
+
+
+def extra_blocks(extra: Buffer) -> Iterator[tuple[int, bytes]]:
+    """The blocks (id, content) of an extra field. Raises struct.error where a block overruns it."""
+    at = 0
+    while at < len(extra):
+        kind, length = EXTRA.unpack_from(extra, at)
+        at += EXTRA.size
+        if at + length > len(extra):
+            raise struct.error("an extra field overruns its header")
+        yield kind, bytes(extra[at : at + length])
+        at += length

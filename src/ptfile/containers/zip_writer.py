@@ -1,0 +1,186 @@
+"""Zip files as PyTorch writes them: every offset planned before a byte is written, then payloads in order.
+
+Planning is pure, so offsets past 4 GiB are tested without a file of 4 GiB. Nothing is ever written twice or sought
+back to (sizes and CRCs follow each payload), so any sink will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from isal import isal_zlib
+
+from ptfile._types import Buffer
+from ptfile.containers import zip_structs as zs
+from ptfile.sinks.base import Sink
+
+ALIGNMENT = 64
+"""PyTorch's own default (`torch.utils.serialization.config.save.storage_alignment`)."""
+
+_PIECE = 1 << 20
+"""Bytes whose CRC is taken and that are then written, while they are in the processor's cache."""
+_GATHER = 1 << 20
+"""Headers and small payloads are joined up to this many bytes before they are written."""
+_SMALL = 64 << 10
+"""A payload below this many bytes is cheaper to copy than to write on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRecord:
+    """Where one record will be. All numbers in bytes, offsets from the start of the file."""
+
+    name: str
+    """With the root folder."""
+    size: int
+    header_offset: int
+    payload_offset: int
+    """A multiple of the layout's alignment, also for a record without bytes."""
+    padding: int
+    """Bytes of `Z` in the local header."""
+
+    @property
+    def zip64(self) -> bool:
+        """Whether the record has a zip64 extra field, and 8-byte sizes in its descriptor."""
+        return self.size >= zs.MAX32 or self.header_offset >= zs.MAX32
+
+    @property
+    def descriptor_size(self) -> int:
+        """Bytes that follow the payload: none where there is none."""
+        if not self.size:
+            return 0
+        return zs.DESCRIPTOR64.size if self.zip64 else zs.DESCRIPTOR.size
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A whole file, before it is written."""
+
+    records: tuple[PlannedRecord, ...]
+    directory_offset: int
+    directory_size: int
+    size: int
+    """Bytes of the file."""
+
+
+def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIGNMENT) -> Layout:
+    """Lay out records, each a name without the root folder and a size in bytes, as PyTorch would.
+
+    Raises ValueError for what no zip file can say: a doubled name, a name of more than 65,535 bytes of UTF-8, a
+    negative size, or an alignment whose padding an extra field cannot hold (it can up to 65,472).
+    """
+    if alignment < 1:
+        raise ValueError(f"alignment is {alignment}: it must be 1 or more")
+    planned = []
+    offset = directory_size = 0
+    for short_name, size in records:
+        name = f"{root}/{short_name}"
+        length = len(name) if name.isascii() else len(name.encode())
+        # The zip64 extra field stands in front of the padding and moves it (getPadding, inline_container.cc).
+        zip64 = 0
+        if size >= zs.MAX32 or offset >= zs.MAX32:
+            zip64 = len(zs.zip64_extra(size, size, offset))
+        start = offset + zs.LOCAL.size + length + zip64 + zs.EXTRA.size
+        padding = -start % alignment
+        if length > zs.MAX16 or zip64 + zs.EXTRA.size + padding > zs.MAX16 or size < 0:
+            raise ValueError(
+                f"record {name[:80]!r} of {size} bytes, aligned to {alignment}, does not fit in a zip file"
+            )
+        record = PlannedRecord(name, size, offset, start + padding, padding)
+        planned.append(record)
+        directory_size += zs.CENTRAL.size + length + zip64
+        offset = record.payload_offset + size + record.descriptor_size
+    if len({record.name for record in planned}) != len(planned):
+        raise ValueError("two records have the same name")
+    size = offset + directory_size + zs.END64.size + zs.LOCATOR.size + zs.END.size
+    return Layout(tuple(planned), offset, directory_size, size)
+
+
+class ZipWriter:
+    """Writes the payloads of a layout, in its order, and then the directory.
+
+    The bytes are in the sink when `finish` has returned; the sink is the caller's to enter and leave.
+    """
+
+    def __init__(self, sink: Sink, layout: Layout, *, checksum: bool = True) -> None:
+        """With `checksum` off every CRC in the file is 0, as PyTorch writes it then."""
+        self._sink = sink
+        self._layout = layout
+        self._checksum = checksum
+        self._checksums: list[int] = []
+        self._waiting = bytearray()
+
+    @property
+    def checksums(self) -> tuple[int, ...]:
+        """The CRC-32 of each record written so far, as it stands in the file."""
+        return tuple(self._checksums)
+
+    def write(self, payload: Buffer) -> None:
+        """Write the next record. Raises ValueError unless `payload` has as many bytes as planned."""
+        self.write_pieces((payload,))
+
+    def write_pieces(self, pieces: Iterable[Buffer]) -> None:
+        """Write the next record from pieces of its payload, so that a large one need not be in memory whole.
+
+        Raises ValueError unless they have as many bytes as planned together; the sink must be aborted then.
+        """
+        if len(self._checksums) == len(self._layout.records):
+            raise ValueError("every record of the layout has been written")
+        record = self._layout.records[len(self._checksums)]
+        # The compressed size is not known to PyTorch at this point: 0.
+        extra = zs.zip64_extra(record.size, 0, record.header_offset) + zs.padding_extra(record.padding)
+        self._gather(zs.local_header(record.name.encode(), _flags(record), extra))
+        crc = written = 0
+        for piece in pieces:
+            data = memoryview(piece).cast("B")
+            written += data.nbytes
+            if written > record.size:
+                break
+            crc = self._write_payload(data, crc)
+        if written != record.size:
+            raise ValueError(f"record {record.name!r} was planned with {record.size} bytes and has {written} or more")
+        if record.size:
+            self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
+        self._checksums.append(crc)
+
+    def finish(self) -> None:
+        """Write the central directory and the end records. Raises ValueError if a record is still to come."""
+        if len(self._checksums) != len(self._layout.records):
+            missing = self._layout.records[len(self._checksums)].name
+            raise ValueError(f"record {missing!r} has not been written")
+        for record, crc in zip(self._layout.records, self._checksums, strict=True):
+            name = record.name.encode()
+            self._gather(zs.central_header(name, _flags(record), crc, record.size, record.header_offset))
+        layout = self._layout
+        self._gather(zs.end_records(len(layout.records), layout.directory_size, layout.directory_offset))
+        self._flush()
+
+    def _write_payload(self, data: memoryview, crc: int) -> int:
+        """The CRC so far, continued over `data`, which is written."""
+        if data.nbytes < _SMALL:
+            self._gather(data)
+            return isal_zlib.crc32(data, crc) if self._checksum else 0
+        self._flush()
+        if not self._checksum:
+            self._sink.write(data)
+            return 0
+        for start in range(0, data.nbytes, _PIECE):
+            piece = data[start : start + _PIECE]
+            crc = isal_zlib.crc32(piece, crc)
+            self._sink.write(piece)
+        return crc
+
+    def _gather(self, data: Buffer) -> None:
+        self._waiting += data
+        if len(self._waiting) >= _GATHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        # A new buffer each time: a sink may hold on to what it was given.
+        waiting, self._waiting = self._waiting, bytearray()
+        if waiting:
+            self._sink.write(waiting)
+
+
+def _flags(record: PlannedRecord) -> int:
+    return zs.FLAG_UTF8 | (zs.FLAG_DESCRIPTOR if record.size else 0)

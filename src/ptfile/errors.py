@@ -1,0 +1,105 @@
+"""Every error that ptfile raises for a file, a value or a request it cannot serve.
+
+    PtfileError
+    ├── FormatError        also a ValueError: the bytes are not what the format says
+    ├── UnsafeError        also a pickle.UnpicklingError: the file asks for something that could run code
+    ├── LimitError         a number in the file is larger than the limits allow
+    ├── TensorError        also a ValueError: a tensor that does not fit its storage, or an impossible view
+    └── UnsupportedError   also a NotImplementedError: sound, but ptfile cannot do it
+
+An error is raised where the fault is seen and learns on its way up where that was: the machine knows the byte, the
+format knows the record, the API knows the file (`located`). The message is computed from the fields and is for people;
+programs read the fields.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class PtfileError(Exception):
+    """The base of all of them. `problem` says what is wrong, `fix` what to do about it."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        fix: str = "",
+        file: str | None = None,
+        record: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.fix = fix
+        self.file = file
+        """Name of the file, or of the kind of object the bytes came from."""
+        self.record = record
+        """Name of the record inside the container, without its root folder."""
+        self.offset = offset
+        """Position of the fault in bytes: from the start of the record if there is one, else of the file."""
+
+    def __str__(self) -> str:
+        place = [part for part in (self.file, self.record) if part]
+        if self.offset is not None:
+            place.append(f"byte {self.offset}")
+        where = ", ".join(place)
+        sentence = f"{where}: {self.problem}" if where else self.problem
+        return f"{sentence}. {self.fix}" if self.fix else sentence
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would call the class with `args` alone; subclasses take more than that.
+        return (_revive, (type(self), self.args, self.__dict__))
+
+
+def _revive(kind: type[PtfileError], args: tuple[object, ...], fields: dict[str, object]) -> PtfileError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
+
+class FormatError(PtfileError, ValueError):
+    """The bytes are cut off, damaged, or not a checkpoint at all."""
+
+
+class UnsafeError(PtfileError, pickle.UnpicklingError):
+    """The pickle names or calls something outside ptfile's own table. Nothing was imported or called."""
+
+    def __init__(self, problem: str, *, name: str, **place: object) -> None:
+        super().__init__(problem, **place)  # type: ignore[arg-type]
+        self.name = name
+        """The name in the pickle, `module.qualname`."""
+
+
+class LimitError(PtfileError):
+    """Reading on would cost more than the limits allow."""
+
+    def __init__(self, problem: str, *, limit: str, allowed: int, actual: int, **place: object) -> None:
+        super().__init__(problem, **place)  # type: ignore[arg-type]
+        self.limit = limit
+        """Name of the field of `Limits`."""
+        self.allowed = allowed
+        self.actual = actual
+
+
+class TensorError(PtfileError, ValueError):
+    """Numbers that describe a tensor contradict each other, or ask for a view that does not exist."""
+
+
+class UnsupportedError(PtfileError, NotImplementedError):
+    """The request or the file is sound, but ptfile does not do this."""
+
+
+@contextmanager
+def located(*, file: str | None = None, record: str | None = None) -> Iterator[None]:
+    """Tell every PtfileError that passes through where it happened, unless it knows already."""
+    try:
+        yield
+    except PtfileError as error:
+        if error.file is None:
+            error.file = file
+        if error.record is None:
+            error.record = record
+        raise

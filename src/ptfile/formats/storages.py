@@ -1,0 +1,140 @@
+"""Persistent ids: how a storage is named in a pickle and found again in the file.
+
+`("storage", <class>, key, location, numel)`: the class says how wide an element is, the key names the record,
+`location` is the device tag and `numel` counts elements of the class (bytes for `torch.storage.UntypedStorage`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from ptfile.errors import FormatError, TensorError, UnsafeError, UnsupportedError
+from ptfile.machine.names import Global
+from ptfile.tensors import dtypes
+from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import Storage, TypedStorage
+
+MapLocation: TypeAlias = "Callable[[Storage, str], Storage | None] | Mapping[str, str] | str | None"
+"""Where loaded storages go, as in PyTorch: one device tag for all, a mapping from tag to tag, or a function of the
+storage and its tag that returns a storage (or None: leave it)."""
+
+UNTYPED_STORAGE = Global("torch.storage", "UntypedStorage")
+STORAGE_CLASSES: Mapping[str, Global] = {name: Global("torch", name) for name in dtypes.BY_STORAGE_CLASS}
+_KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
+
+
+class SavedStorages:
+    """The storages that a pickler meets, in the order of first meeting; each gets the next number as its key."""
+
+    def __init__(self) -> None:
+        self.storages: list[Storage] = []
+        self._keys: dict[int, str] = {}
+        self._dtypes: dict[int, DType] = {}
+        self._foreign = _torch_storage_classes()
+
+    def persistent_id(self, obj: object) -> tuple[str, Global, str, str, int] | None:
+        """What stands in the pickle for a storage; None for any other object.
+
+        Raises TensorError for memory that is saved as two dtypes, which PyTorch could not load.
+        """
+        # This is called for every single object that is saved.
+        kind = type(obj)
+        if kind is TypedStorage:
+            assert isinstance(obj, TypedStorage)
+            return self._name(obj.storage, obj.dtype, obj.numel())
+        if kind is Storage:
+            assert isinstance(obj, Storage)
+            return self._name(obj, None, obj.nbytes())
+        if kind in self._foreign:
+            problem = "a torch.Tensor is not ptfile's to save"
+            raise UnsupportedError(problem, fix="Save tensors of PyTorch with torch.save, or convert them first")
+        return None
+
+    def _name(self, storage: Storage, dtype: DType | None, numel: int) -> tuple[str, Global, str, str, int]:
+        self._check_dtype(storage, dtype or dtypes.uint8)
+        key = self._keys.get(id(storage))
+        if key is None:
+            key = self._keys[id(storage)] = str(len(self._keys))
+            self.storages.append(storage)
+        if dtype is None:
+            return ("storage", UNTYPED_STORAGE, key, storage.device, numel)
+        if dtype.storage_class is None:
+            problem = f"a TypedStorage of {dtype} has no name in PyTorch's format"
+            raise UnsupportedError(problem, fix="Save its untyped() storage, or a tensor")
+        return ("storage", STORAGE_CLASSES[dtype.storage_class], key, storage.device, numel)
+
+    def _check_dtype(self, storage: Storage, dtype: DType) -> None:
+        if storage.nbytes() == 0:
+            return
+        # An unread storage shares its bytes with no other, so its identity serves as well as an address.
+        place = storage.data_ptr() if storage.is_loaded else -id(storage)
+        if self._dtypes.setdefault(place, dtype) is not dtype:
+            problem = f"the same memory is saved as {self._dtypes[place]} and as {dtype}, which PyTorch cannot load"
+            raise TensorError(problem, fix="Clone one of the tensors first")
+
+
+def _torch_storage_classes() -> frozenset[type]:
+    torch = sys.modules.get("torch")  # if it was never imported, there can be none of its objects
+    return frozenset() if torch is None else frozenset({torch.UntypedStorage, torch.TypedStorage})
+
+
+class LoadedStorages:
+    """The storages that a pickle asks for, each made once."""
+
+    def __init__(self, make: Callable[[str, int, DType | None], Storage], map_location: MapLocation) -> None:
+        """`make(key, nbytes, dtype)` gives a storage on `cpu`; dtype is None for untyped ones."""
+        self._make = make
+        self._map_location = map_location
+        self._by_key: dict[str, tuple[Storage, DType | None]] = {}
+
+    def load(self, persistent_id: object) -> Storage | TypedStorage:
+        """What a persistent id stands for."""
+        dtype, key, location, numel = _parse(persistent_id)
+        nbytes = numel * (dtype.itemsize if dtype else 1)
+        if key not in self._by_key:
+            storage = self._make(key, nbytes, dtype)
+            self._by_key[key] = (self._place(storage, location), dtype)
+        storage, first_dtype = self._by_key[key]
+        if first_dtype is not dtype or storage.nbytes() != nbytes:
+            raise TensorError(f"storage {key} is asked for with two types or sizes")
+        return storage if dtype is None else TypedStorage(storage, dtype)
+
+    def _place(self, storage: Storage, location: str) -> Storage:
+        target = self._map_location
+        storage.device = location
+        if target is None:
+            return storage
+        if isinstance(target, Mapping):
+            storage.device = target.get(location, location)
+        elif callable(target):
+            return target(storage, location) or storage
+        else:
+            storage.device = str(target)
+        return storage
+
+
+def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
+    if type(persistent_id) is not tuple or len(persistent_id) != 5 or persistent_id[0] != "storage":
+        raise FormatError("a persistent id is not of the form ('storage', class, key, location, numel)")
+    _, storage_class, key, location, numel = persistent_id
+    if not isinstance(storage_class, Global):
+        raise FormatError("a persistent id does not name a storage class")
+    if type(key) is not str or not _KEY.fullmatch(key):
+        raise FormatError(f"{str(key)[:80]!r} cannot be the key of a storage")
+    if type(location) is not str:
+        raise FormatError("a persistent id has a location that is no text")
+    if type(numel) is not int or numel < 0:
+        raise TensorError(f"storage {key} has {numel!r} elements, which is not a count")
+    return _dtype_of(storage_class), key, location, numel
+
+
+def _dtype_of(storage_class: Global) -> DType | None:
+    if storage_class == UNTYPED_STORAGE or str(storage_class) == "torch.UntypedStorage":
+        return None
+    dtype = dtypes.BY_STORAGE_CLASS.get(storage_class.name) if storage_class.module == "torch" else None
+    if dtype is None:
+        raise UnsafeError(f"a persistent id names {storage_class}, which is no storage", name=str(storage_class))
+    return dtype

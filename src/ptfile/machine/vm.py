@@ -1,0 +1,397 @@
+"""Run a pickle under a policy, in plain Python: a stack, a memo, and one small method per opcode.
+
+Nothing is imported and nothing that the file chose is called. Whatever is wrong raises a PtfileError with the
+position of the opcode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
+from ptfile.limits import Limits
+from ptfile.machine.decoder import decode
+from ptfile.machine.names import Global
+from ptfile.machine.opcodes import Argument
+from ptfile.machine.policy import Constant, Policy, TypeRules, guarded
+
+_ALWAYS_HASHABLE = frozenset({str, int, float, bool, type(None), bytes, complex})
+_NO_RULES = TypeRules()
+_KEY_NODES = 10_000
+"""Objects inside one key: hashing a tuple walks all of it, however often its parts are shared."""
+_KEY_DEPTH = 100
+"""Nesting inside one key: hashing recurses in C, where too deep means a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Python2Text:
+    """How to read the `str` objects of Python 2, as in `pickle.load`."""
+
+    encoding: str = "utf-8"
+    """`bytes` leaves them as bytes."""
+    errors: str = "strict"
+
+    def read(self, data: bytes) -> str | bytes:
+        if self.encoding == "bytes":
+            return data
+        try:
+            return data.decode(self.encoding, self.errors)
+        except UnicodeDecodeError as error:
+            problem = f"a Python 2 string is not {self.encoding} ({error.reason})"
+            fix = "Give load the encoding that it has, such as encoding='latin1', or encoding='bytes'"
+            raise FormatError(problem, fix=fix) from error
+
+
+class Machine:
+    """Runs one pickle, once."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        load_persistent: Callable[[object], object],
+        *,
+        limits: Limits | None = None,
+        text: Python2Text | None = None,
+    ) -> None:
+        self._policy = policy
+        self._rules = policy.rules()
+        self._load_persistent = load_persistent
+        self._limits = limits or Limits()
+        self._text = text or Python2Text()
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []  # the stacks below each open mark
+        self._memo: dict[int, Any] = {}
+
+    def run(self, data: bytes, start: int = 0) -> tuple[Any, int]:
+        """Return the pickle's value and the position behind its STOP."""
+        actions = self._actions
+        position = start
+        try:
+            for position, opcode, argument in decode(data, start):
+                actions[opcode.name](self, argument)
+            return self._result(), position + 1
+        except PtfileError as error:
+            if error.offset is None:
+                error.offset = position
+            raise
+
+    def _result(self) -> Any:
+        if self._below:
+            raise FormatError("the pickle ends with an open mark")
+        if len(self._stack) != 1:
+            raise FormatError(f"the pickle ends with {len(self._stack)} values on its stack instead of one")
+        return self._stack[0]
+
+    # the stack
+
+    def _pop(self) -> Any:
+        if not self._stack:
+            raise FormatError("the pickle takes a value from its stack, where there is none")
+        return self._stack.pop()
+
+    def _top(self) -> Any:
+        if not self._stack:
+            raise FormatError("the pickle looks at the top of its stack, where there is none")
+        return self._stack[-1]
+
+    def _pop_mark(self) -> list[Any]:
+        """The values above the mark."""
+        if not self._below:
+            raise FormatError("the pickle goes back to a mark that it never made")
+        items = self._stack
+        self._stack = self._below.pop()
+        return items
+
+    def _mark(self, _: Argument) -> None:
+        if len(self._below) >= self._limits.depth:
+            problem = "containers are nested too deep"
+            raise LimitError(problem, limit="depth", allowed=self._limits.depth, actual=len(self._below) + 1)
+        self._below.append(self._stack)
+        self._stack = []
+
+    def _discard(self, _: Argument) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self._pop_mark()
+
+    def _discard_to_mark(self, _: Argument) -> None:
+        self._pop_mark()
+
+    def _duplicate(self, _: Argument) -> None:
+        self._stack.append(self._top())
+
+    def _nothing(self, _: Argument) -> None:
+        """PROTO and FRAME are checked by the decoder; STOP ends the loop."""
+
+    # values
+
+    def _push(self, argument: Argument) -> None:
+        self._stack.append(argument)
+
+    def _python2_text(self, argument: Argument) -> None:
+        assert isinstance(argument, bytes)
+        self._stack.append(self._text.read(argument))
+
+    def _none(self, _: Argument) -> None:
+        self._stack.append(None)
+
+    def _true(self, _: Argument) -> None:
+        self._stack.append(True)
+
+    def _false(self, _: Argument) -> None:
+        self._stack.append(False)
+
+    def _outside_buffer(self, _: Argument) -> None:
+        raise UnsupportedError("the pickle keeps buffers outside itself, which no checkpoint does")
+
+    # containers
+
+    def _empty_list(self, _: Argument) -> None:
+        self._stack.append([])
+
+    def _empty_tuple(self, _: Argument) -> None:
+        self._stack.append(())
+
+    def _empty_dict(self, _: Argument) -> None:
+        self._stack.append({})
+
+    def _empty_set(self, _: Argument) -> None:
+        self._stack.append(set())
+
+    def _list(self, _: Argument) -> None:
+        items = self._pop_mark()
+        self._stack.append(items)
+
+    def _tuple(self, _: Argument) -> None:
+        items = self._pop_mark()
+        self._stack.append(tuple(items))
+
+    def _tuple1(self, _: Argument) -> None:
+        self._stack.append((self._pop(),))
+
+    def _tuple2(self, _: Argument) -> None:
+        second, first = self._pop(), self._pop()
+        self._stack.append((first, second))
+
+    def _tuple3(self, _: Argument) -> None:
+        third, second, first = self._pop(), self._pop(), self._pop()
+        self._stack.append((first, second, third))
+
+    def _dict(self, _: Argument) -> None:
+        items = self._pop_mark()
+        self._stack.append(dict(self._pairs(items)))
+
+    def _frozenset(self, _: Argument) -> None:
+        items = self._pop_mark()
+        for item in items:
+            self._check_key(item)
+        self._stack.append(frozenset(items))
+
+    def _append(self, _: Argument) -> None:
+        item = self._pop()
+        self._extend([item])
+
+    def _appends(self, _: Argument) -> None:
+        self._extend(self._pop_mark())
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._top()
+        extend = self._rules_of(target).extend
+        if extend is None:
+            raise FormatError(f"the pickle appends to a {type(target).__name__}")
+        extend(target, items)
+
+    def _set_item(self, _: Argument) -> None:
+        value, key = self._pop(), self._pop()
+        self._update([key, value])
+
+    def _set_items(self, _: Argument) -> None:
+        self._update(self._pop_mark())
+
+    def _update(self, items: list[Any]) -> None:
+        target = self._top()
+        update = self._rules_of(target).update
+        if update is None:
+            raise FormatError(f"the pickle stores items in a {type(target).__name__}")
+        update(target, self._pairs(items))
+
+    def _add_items(self, _: Argument) -> None:
+        items = self._pop_mark()
+        target = self._top()
+        add = self._rules_of(target).add
+        if add is None:
+            raise FormatError(f"the pickle adds elements to a {type(target).__name__}")
+        for item in items:
+            self._check_key(item)
+        add(target, items)
+
+    def _pairs(self, items: list[Any]) -> list[tuple[Any, Any]]:
+        if len(items) % 2:
+            raise FormatError("the pickle stores a key without a value")
+        keys = items[::2]
+        for key in keys:
+            self._check_key(key)
+        return list(zip(keys, items[1::2], strict=True))
+
+    def _check_key(self, key: object) -> None:
+        """Only what hashes safely may be a key: hashing must not recurse deep, take long, or fail."""
+        if type(key) in _ALWAYS_HASHABLE:
+            return
+        nodes = 0
+        level: list[object] = [key]
+        for _ in range(_KEY_DEPTH):
+            nodes += len(level)
+            if nodes > _KEY_NODES:
+                break
+            inner: list[object] = []
+            for part in level:
+                if type(part) in (tuple, frozenset):
+                    inner.extend(part)  # type: ignore[call-overload]
+                elif type(part).__hash__ is None or self._rules_of(part).never_a_key:
+                    raise FormatError(f"a {type(part).__name__} cannot be a key or an element of a set")
+            if not inner:
+                return
+            level = inner
+        raise FormatError("a key of a dict is too large or too deep")
+
+    def _rules_of(self, target: object) -> TypeRules:
+        return self._rules.get(type(target), _NO_RULES)
+
+    # the memo
+
+    def _get(self, argument: Argument) -> None:
+        assert isinstance(argument, int)
+        try:
+            self._stack.append(self._memo[argument])
+        except KeyError:
+            raise FormatError(f"the pickle asks for memo entry {argument}, which it never made") from None
+
+    def _put(self, argument: Argument) -> None:
+        assert isinstance(argument, int)
+        if argument < 0:
+            raise FormatError(f"the pickle makes a memo entry with the negative number {argument}")
+        self._memo[argument] = self._top()
+
+    def _memoize(self, _: Argument) -> None:
+        self._memo[len(self._memo)] = self._top()
+
+    # names and objects
+
+    def _global(self, argument: Argument) -> None:
+        assert isinstance(argument, tuple)
+        self._push_name(*argument)
+
+    def _stack_global(self, _: Argument) -> None:
+        name, module = self._pop(), self._pop()
+        if type(name) is not str or type(module) is not str:
+            raise FormatError("the pickle gives a name that is not text")
+        self._push_name(module, name)
+
+    def _push_name(self, module: str, name: str) -> None:
+        found = self._policy.find(module, name)
+        self._stack.append(found.value if isinstance(found, Constant) else Global(module, name))
+
+    def _extension(self, argument: Argument) -> None:
+        raise UnsafeError(f"the pickle uses extension code {argument}", name=f"copyreg extension {argument}")
+
+    def _reduce(self, _: Argument) -> None:
+        arguments, target = self._pop(), self._pop()
+        self._stack.append(self._policy.call(target, _arguments(arguments)))
+
+    def _new_object(self, _: Argument) -> None:
+        arguments, target = self._pop(), self._pop()
+        self._stack.append(self._policy.new(target, _arguments(arguments)))
+
+    def _new_object_ex(self, _: Argument) -> None:
+        keywords, arguments, target = self._pop(), self._pop(), self._pop()
+        if keywords:
+            raise UnsafeError(f"the pickle makes an instance of {target} with keywords", name=str(target))
+        self._stack.append(self._policy.new(target, _arguments(arguments)))
+
+    def _instance(self, argument: Argument) -> None:
+        assert isinstance(argument, tuple)
+        arguments = self._pop_mark()
+        self._push_name(*argument)
+        target = self._pop()
+        self._stack.append(self._policy.call(target, tuple(arguments)))
+
+    def _object(self, _: Argument) -> None:
+        items = self._pop_mark()
+        if not items:
+            raise FormatError("the pickle makes an object of no class")
+        self._stack.append(self._policy.call(items[0], tuple(items[1:])))
+
+    def _build(self, _: Argument) -> None:
+        state = self._pop()
+        target = self._top()
+        set_state = self._rules_of(target).set_state
+        if set_state is None:
+            raise FormatError(f"the pickle gives a state to a {type(target).__name__}")
+        guarded(f"the state of a {type(target).__name__}", set_state, target, state)
+
+    # persistent ids
+
+    def _persistent_text(self, argument: Argument) -> None:
+        self._stack.append(self._load_persistent(argument))
+
+    def _persistent(self, _: Argument) -> None:
+        self._stack.append(self._load_persistent(self._pop()))
+
+    # which method does what an opcode says
+
+    _actions: ClassVar[Mapping[str, Callable[[Machine, Argument], None]]] = {
+        **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _push),
+        **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), _push),
+        **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _push),
+        **dict.fromkeys(("FLOAT", "BINFLOAT"), _push),
+        **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _python2_text),
+        **dict.fromkeys(("NEXT_BUFFER", "READONLY_BUFFER"), _outside_buffer),
+        "NONE": _none,
+        "NEWTRUE": _true,
+        "NEWFALSE": _false,
+        "EMPTY_LIST": _empty_list,
+        "APPEND": _append,
+        "APPENDS": _appends,
+        "LIST": _list,
+        "EMPTY_TUPLE": _empty_tuple,
+        "TUPLE": _tuple,
+        "TUPLE1": _tuple1,
+        "TUPLE2": _tuple2,
+        "TUPLE3": _tuple3,
+        "EMPTY_DICT": _empty_dict,
+        "DICT": _dict,
+        "SETITEM": _set_item,
+        "SETITEMS": _set_items,
+        "EMPTY_SET": _empty_set,
+        "ADDITEMS": _add_items,
+        "FROZENSET": _frozenset,
+        "POP": _discard,
+        "DUP": _duplicate,
+        "MARK": _mark,
+        "POP_MARK": _discard_to_mark,
+        **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _get),
+        **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _put),
+        "MEMOIZE": _memoize,
+        **dict.fromkeys(("EXT1", "EXT2", "EXT4"), _extension),
+        "GLOBAL": _global,
+        "STACK_GLOBAL": _stack_global,
+        "REDUCE": _reduce,
+        "BUILD": _build,
+        "INST": _instance,
+        "OBJ": _object,
+        "NEWOBJ": _new_object,
+        "NEWOBJ_EX": _new_object_ex,
+        **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
+        "PERSID": _persistent_text,
+        "BINPERSID": _persistent,
+    }
+
+
+def _arguments(value: object) -> tuple[Any, ...]:
+    if type(value) is not tuple:
+        raise FormatError(f"the pickle calls with a {type(value).__name__} where a tuple of arguments belongs")
+    return value
+

@@ -1,0 +1,32 @@
+"""What a sink is: a place that takes bytes in order and keeps all of them or none."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from ptfile._types import Buffer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # Python 3.11 has it in `typing`
+
+
+class Sink(Protocol):
+    """Bytes out, in order. Nothing is opened before the sink is entered.
+
+    Leaving the `with` block without an exception commits: what was written takes its place. Leaving it with one
+    aborts: what was there before stays, as far as the kind of sink can promise it.
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call it in errors."""
+
+    def write(self, data: Buffer) -> None:
+        """Write all of `data`, a contiguous buffer. Raises OSError if that cannot be done."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...

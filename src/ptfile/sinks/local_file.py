@@ -1,0 +1,216 @@
+"""A file on this machine as a sink: the old file stays whole until the new one is, and takes its name.
+
+A training run is killed in the middle of a save more often than at any other time, since it is saving whenever it is
+told to stop. A file written in place would then be neither the old checkpoint nor the new one.
+"""
+
+# pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
+# ruff: noqa: PTH
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ptfile._types import Buffer, Path
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+NAME_MAX = 255
+"""Bytes of a file name on every common file system (Windows and macOS count UTF-16 units, which are never more)."""
+WRITE_MAX = 1 << 30
+"""Bytes offered to the system in one call; Linux takes at most 0x7ffff000, macOS refuses 2 GiB and more."""
+
+_FLAGS = os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_SEPARATORS = (os.sep, os.altsep or os.sep)
+
+
+class FileSink:
+    """A path to save to.
+
+    A regular or new file is written under a temporary name in the same folder and renamed over the target at commit;
+    a symlink stays and its target is replaced; mode, and owner and extended attributes where allowed, are kept. At
+    abort the temporary is removed. What is no regular file (a FIFO, a terminal, /dev/stdout) is written straight
+    through. With `fsync` the new file and its name are on the disk when the block has been left.
+
+    Every OSError carries the path as it was given here.
+    """
+
+    __slots__ = ("_file", "_fsync", "_target", "_temporary", "name")
+
+    def __init__(self, path: Path, *, fsync: bool = False) -> None:
+        self.name = os.fspath(path)
+        self._fsync = fsync
+        self._file = -1
+        self._target = self.name
+        self._temporary: str | None = None
+
+    def __enter__(self) -> Self:
+        with self._named():
+            try:
+                old = os.stat(self.name)
+            except FileNotFoundError:
+                old = None
+            if (old is not None and stat.S_ISDIR(old.st_mode)) or self.name.endswith(_SEPARATORS):
+                # A trailing slash means a folder, also where there is none yet; `realpath` would drop it.
+                raise _error(errno.EISDIR, self.name)
+            if not self.name:
+                raise _error(errno.ENOENT, self.name)
+            self._target = os.path.realpath(self.name)
+            if old is not None and (not stat.S_ISREG(old.st_mode) or _is_open_file(self._target, self.name)):
+                self._file = os.open(self.name, _FLAGS | os.O_TRUNC)
+            else:
+                self._open_temporary(old)
+        return self
+
+    def write(self, data: Buffer) -> None:
+        """Write all of it. Raises OSError (disk full, quota, broken pipe)."""
+        rest = memoryview(data).cast("B")
+        with self._named():
+            while rest.nbytes:
+                written = os.write(self._file, rest[:WRITE_MAX])
+                if written == 0:
+                    raise OSError(errno.EIO, "the system took no bytes", self.name)
+                rest = rest[written:]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is None:
+            with self._named():
+                self._commit()
+        else:
+            self._abort()
+
+    def _open_temporary(self, old: os.stat_result | None) -> None:
+        if old is not None and not os.access(self._target, os.W_OK):
+            # Renaming needs the folder's permission only, but who made a file read-only meant it.
+            raise _error(errno.EACCES, self.name)
+        # As private as the old file while it is being written; a new one is the umask's business.
+        mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o600
+        folder, base = os.path.split(self._target)
+        for _ in range(100):
+            temporary = os.path.join(folder, temporary_name(base, secrets.token_hex(4)))
+            try:
+                self._file = os.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, mode)
+            except FileExistsError:
+                continue
+            self._temporary = temporary
+            break
+        else:
+            raise FileExistsError(errno.EEXIST, "no free name for a temporary file", self.name)
+        if old is not None:
+            try:
+                _keep_attributes(self._target, old, self._file)
+            except BaseException:
+                self._abort()
+                raise
+
+    def _commit(self) -> None:
+        try:
+            if self._fsync and (self._temporary is not None or _can_sync(self._file)):
+                os.fsync(self._file)
+            self._close()
+            if self._temporary is None:
+                return
+            os.replace(self._temporary, self._target)
+            self._temporary = None
+        except BaseException:
+            self._abort()
+            raise
+        if self._fsync:
+            _sync_folder(os.path.dirname(self._target))
+
+    def _abort(self) -> None:
+        # The exception on its way is the one to see; what fails while cleaning up would only hide it.
+        with contextlib.suppress(OSError):
+            self._close()
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+    def _close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let every OSError name the user's path in place of the temporary's or of none."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None or (error.filename == self.name and error.filename2 is None):
+                raise
+            raise OSError(error.errno, error.strerror, self.name) from error
+
+
+def _error(number: int, path: str) -> OSError:
+    """What the system would raise: Python picks the subclass by the number."""
+    return OSError(number, os.strerror(number), path)
+
+
+def temporary_name(base: str, random: str) -> str:
+    """`.BASE.RANDOM.tmp`, with BASE cut so that the whole is a name a file system takes."""
+    room = NAME_MAX - len(f"..{random}.tmp")
+    while len(os.fsencode(base)) > room:
+        base = base[:-1]
+    return f".{base}.{random}.tmp"
+
+
+def _is_open_file(target: str, path: str) -> bool:
+    """Whether a path stands for a file that this process has open (/dev/stdout, /proc/self/fd/1).
+
+    Replacing what that is redirected to would leave the open file without its bytes.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    return target != path and (folder == "/dev" or folder.startswith(("/dev/fd", "/proc/")))
+
+
+def _keep_attributes(path: str, old: os.stat_result, file: int) -> None:
+    """Give the new file the old one's owner, mode and extended attributes, as far as the system lets us."""
+    # Owner first: changing it clears the set-user-ID bits of the mode.
+    if hasattr(os, "fchown"):
+        new = os.fstat(file)
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+            try:
+                os.fchown(file, old.st_uid, old.st_gid)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.fchown(file, -1, old.st_gid)
+    if hasattr(os, "listxattr"):
+        with contextlib.suppress(OSError):
+            for key in os.listxattr(path):
+                with contextlib.suppress(OSError):
+                    os.setxattr(file, key, os.getxattr(path, key))
+    if hasattr(os, "fchmod"):
+        os.fchmod(file, stat.S_IMODE(old.st_mode))
+
+
+def _can_sync(file: int) -> bool:
+    """Whether fsync means anything for an open file that is written straight through."""
+    mode = os.fstat(file).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a rename in a folder durable. Windows has no way to, and needs none on NTFS."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems have no such thing
+            raise
+    finally:
+        os.close(handle)

@@ -1,0 +1,54 @@
+"""A file object, pipe or socket as a sink: anything with `write` and `flush`."""
+
+from __future__ import annotations
+
+import errno
+import io
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ptfile._types import Buffer, Writable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class StreamSink:
+    """Writes to a file object from where it stands. Never seeks, never closes; flushes at commit.
+
+    What has been written when an exception ends the block stays written: a stream cannot be taken back.
+    """
+
+    __slots__ = ("_file", "name")
+
+    def __init__(self, file: Writable) -> None:
+        self._file = file
+        name = getattr(file, "name", None)
+        self.name = name if isinstance(name, str) and name else type(file).__name__
+
+    def write(self, data: Buffer) -> None:
+        """Write all of it, in as many calls as the file object makes of it. Raises OSError if it takes no more."""
+        rest = memoryview(data).cast("B")
+        while rest.nbytes:
+            taken = self._taken(self._file.write(rest), rest.nbytes)
+            rest = rest[taken:]
+
+    def _taken(self, answer: object, offered: int) -> int:
+        if answer is None and not isinstance(self._file, io.RawIOBase):
+            return offered  # a file-like that keeps no count has taken what it was given, as in PyTorch
+        if answer is None:
+            raise BlockingIOError(errno.EAGAIN, "the stream is in non-blocking mode and takes no bytes now", self.name)
+        # numpy's and ctypes's integers count too
+        count = int(answer) if hasattr(answer, "__index__") else -1
+        if not 0 < count <= offered:
+            raise OSError(errno.EIO, f"offered {offered} bytes, the stream says it took {answer!r}", self.name)
+        return count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is None:
+            self._file.flush()

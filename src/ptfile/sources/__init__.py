@@ -1,0 +1,10 @@
+"""Bytes in: whatever a checkpoint is read from, as a size and reads at any offset."""
+
+from ptfile.sources.base import Source, ViewSource
+from ptfile.sources.file_object import FileObjectSource
+from ptfile.sources.local import LocalSource
+from ptfile.sources.mapped import MappedSource
+from ptfile.sources.memory import MemorySource
+from ptfile.sources.read_ahead import ReadAhead
+
+__all__ = ["FileObjectSource", "LocalSource", "MappedSource", "MemorySource", "ReadAhead", "Source", "ViewSource"]

@@ -1,0 +1,84 @@
+"""What a source is: bytes of a known size, read at any offset, and nothing about what they mean.
+
+A source of another kind (an object store, a block cache) needs only these methods; the formats above ask for no more.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ptfile._types import Buffer
+from ptfile.errors import FormatError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # Python 3.11 has it in `typing`
+
+
+class Source(Protocol):
+    """Bytes in, random access. Reads may come from several threads at once and don't disturb each other."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in errors: the path, or the kind of object the bytes came from."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all. Fixed when the source is made."""
+
+    def read(self, offset: int, length: int) -> Buffer:
+        """Exactly `length` bytes from `offset` on. Raises FormatError where the source ends before that."""
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill all of `target`, a writable view of bytes, from `offset` on. Raises FormatError as `read` does."""
+
+    def close(self) -> None:
+        """Give back what the source holds. Views that were handed out stay valid. Closing twice is fine."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+@runtime_checkable
+class ViewSource(Protocol):
+    """A source whose bytes are in memory already."""
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """The same bytes as `read`, without a copy, for as long as the view lives."""
+
+
+class Closing:
+    """A context manager that closes at the end, whatever happened."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Nothing to give back, unless a source says otherwise."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+
+def check_range(name: str, size: int, offset: int, length: int) -> None:
+    """Raise FormatError unless bytes `offset` to `offset + length` are inside a source of `size` bytes."""
+    if offset < 0 or length < 0:
+        raise FormatError(f"it points at byte {offset}, {length} bytes long, which cannot be", file=name)
+    if offset + length > size:
+        raise cut_off(name, size, offset + length)
+
+
+def cut_off(name: str, size: int, needed: int) -> FormatError:
+    """The error for a source that has `size` bytes where `needed` are called for."""
+    return FormatError(
+        f"cut off at byte {size} of {needed}: {needed - size} bytes are missing",
+        fix="Copy or download the file again",
+        file=name,
+    )

@@ -1,0 +1,85 @@
+"""A file on this machine, read where asked for without a shared file position."""
+
+# pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
+# ruff: noqa: PTH
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+
+from ptfile._types import Path
+from ptfile.errors import UnsupportedError
+from ptfile.sources.base import Closing, check_range, cut_off
+
+READ_MAX = 1 << 30
+"""Bytes asked of the system in one call. Linux moves at most 0x7ffff000 in one, macOS refuses 2 GiB and more."""
+
+_HAS_POSITIONED_READS = hasattr(os, "preadv")
+
+
+class LocalSource(Closing):
+    """A regular file, by path. Threads read at once where the system has positioned reads (not Windows)."""
+
+    __slots__ = ("_file", "_lock", "name", "size")
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises OSError as `open` does, UnsupportedError for what is no regular file."""
+        self._file = -1
+        self._lock = threading.Lock()
+        self.name = os.fspath(path)
+        # Looked at before it is opened: opening a FIFO waits for a writer that may never come.
+        check_regular(self.name, os.stat(self.name))
+        self._file = os.open(self.name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        self.size = os.fstat(self._file).st_size
+
+    def read(self, offset: int, length: int) -> memoryview:
+        check_range(self.name, self.size, offset, length)
+        target = memoryview(bytearray(length))
+        self.read_into(offset, target)
+        return target.toreadonly()
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        length = target.nbytes
+        check_range(self.name, self.size, offset, length)
+        done = 0
+        while done < length:
+            got = self._read_some(offset + done, target[done : done + READ_MAX])
+            if got == 0:  # the file has shrunk since it was opened
+                raise cut_off(self.name, offset + done, offset + length)
+            done += got
+
+    def _read_some(self, offset: int, target: memoryview) -> int:
+        if _HAS_POSITIONED_READS:
+            return os.preadv(self._file, [target], offset)
+        with self._lock:
+            os.lseek(self._file, offset, os.SEEK_SET)
+            data = os.read(self._file, target.nbytes)
+        target[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", -1) >= 0:
+            self.close()
+
+
+def check_regular(name: str, status: os.stat_result) -> None:
+    """Raise UnsupportedError, with what to do instead, for a directory, a pipe or a device."""
+    if stat.S_ISDIR(status.st_mode):
+        raise UnsupportedError(
+            "it is a directory",
+            fix="Give the path of the file in it; a distributed checkpoint's folder is not one checkpoint file",
+            file=name,
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsupportedError(
+            "it is no regular file: a checkpoint is read from its end",
+            fix="Read it into memory first: load(io.BytesIO(open(path, 'rb').read()))",
+            file=name,
+        )

@@ -1,0 +1,33 @@
+"""Bytes that are in memory already, as a source."""
+
+from __future__ import annotations
+
+from ptfile._types import Buffer
+from ptfile.sources.base import Closing, check_range
+
+
+class MemorySource(Closing):
+    """The bytes of a buffer: bytes, bytearray, or a contiguous memoryview of any shape and format."""
+
+    __slots__ = ("_bytes", "name", "size")
+
+    def __init__(self, buffer: Buffer, name: str = "bytes") -> None:
+        self._bytes = memoryview(buffer).cast("B")
+        self.name = name
+        self.size = self._bytes.nbytes
+
+    def read(self, offset: int, length: int) -> memoryview:
+        return self.view(offset, length)
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Bytes `offset` to `offset + length` without a copy; writable if the buffer is."""
+        check_range(self.name, self.size, offset, length)
+        return self._bytes[offset : offset + length]
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        target[:] = self.view(offset, target.nbytes)
+
+    def close(self) -> None:
+        # Dropped, not released: a view that was handed out keeps the buffer, as it should.
+        self._bytes = memoryview(b"")
+        self.size = 0

@@ -1,0 +1,248 @@
+"""Storages: runs of untyped bytes that tensors look at.
+
+A storage may know its size long before it has its bytes. That is what makes loading lazily, from a map of the file or
+from afar one code path: the bytes come when something first looks at them.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ptfile.errors import TensorError, UnsupportedError
+from ptfile.tensors import dtypes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import torch
+
+    from ptfile._types import Buffer
+    from ptfile.tensors.dtypes import DType
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+"""A 1-D array of bytes."""
+
+
+class Storage:
+    """A run of bytes with a device tag; torch's `UntypedStorage`.
+
+    `data` is anything with the buffer protocol, or a numpy array. It is shared, not copied, if it lies in memory
+    without gaps, and what is read-only stays read-only. `device` is where the bytes were or shall be (`cpu`, `cuda:0`);
+    here they are always in main memory. The tag is kept as the very object given: equal and identical strings look
+    different in a pickle.
+
+    >>> import ptfile
+    >>> storage = ptfile.UntypedStorage(bytearray(b"abc"))
+    >>> storage.nbytes(), storage[0], storage.device
+    (3, 97, 'cpu')
+    """
+
+    __slots__ = ("__weakref__", "_data", "_fetch", "_lock", "_nbytes", "_torch", "device")
+
+    def __init__(self, data: Buffer | npt.NDArray[Any], device: str = "cpu") -> None:
+        flat = _flat(data)
+        self._set(flat, flat.size, None, device)
+
+    def _set(self, data: Bytes | None, nbytes: int, fetch: Callable[[], Bytes] | None, device: str) -> None:
+        self._data = data
+        self._nbytes = nbytes
+        self._fetch = fetch
+        self._lock = threading.RLock() if data is None else None
+        self._torch: torch.UntypedStorage | None = None
+        self.device = device
+
+    @classmethod
+    def deferred(cls, nbytes: int, fetch: Callable[[], Bytes] | None, device: str = "cpu") -> Storage:
+        """A storage whose bytes come later: `fetch()` is called once, when they are first needed.
+
+        It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that only `fill` can bring.
+        """
+        if type(nbytes) is not int or nbytes < 0:
+            raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
+        storage = cls.__new__(cls)
+        cls._set(storage, None, nbytes, fetch, device)
+        return storage
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the bytes are in memory."""
+        return self._data is not None
+
+    def load(self) -> None:
+        """Have the bytes in memory, reading them if need be."""
+        if self._data is None and self._lock is not None:
+            # Two threads that first look at one storage must end with one array, or a write could miss the other's.
+            with self._lock:
+                if self._data is None:
+                    if self._fetch is None:
+                        raise TensorError("the bytes of this storage were never provided")
+                    self._keep(self._fetch())
+
+    def fill(self, data: Bytes) -> None:
+        """Provide the bytes of a deferred storage. Raises TensorError if it has them or they are too many or few."""
+        if self._lock is None:
+            raise TensorError("this storage has its bytes", fix="Write into `.data` instead.")
+        with self._lock:
+            if self._data is not None:
+                raise TensorError("this storage has its bytes already", fix="Write into `.data` instead.")
+            self._keep(data)
+
+    def _keep(self, data: Bytes) -> None:
+        if data.dtype != np.uint8 or data.shape != (self._nbytes,):
+            raise TensorError(
+                f"a storage of {self._nbytes} bytes was given an array of {data.dtype} and shape {data.shape}",
+            )
+        self._data = np.ascontiguousarray(data)
+        self._fetch = None  # it may hold a file open
+
+    @property
+    def data(self) -> Bytes:
+        """The bytes, as a 1-D uint8 array that shares their memory."""
+        self.load()
+        assert self._data is not None
+        return self._data
+
+    def nbytes(self) -> int:
+        return self._nbytes
+
+    def size(self) -> int:
+        """The same as `nbytes()`."""
+        return self._nbytes
+
+    def data_ptr(self) -> int:
+        """Address of the first byte; 0 if there is none."""
+        return int(self.data.ctypes.data) if self._nbytes else 0
+
+    def tobytes(self) -> bytes:
+        return self.data.tobytes()
+
+    def tolist(self) -> list[int]:
+        return list(self.data.tobytes())
+
+    def torch(self) -> torch.UntypedStorage:
+        """The same memory as a `torch.UntypedStorage` on the CPU: the same object each time.
+
+        Bytes that are read-only are copied, because PyTorch knows no read-only memory.
+        """
+        if self._torch is None:
+            torch = import_torch()
+            if not self._nbytes:
+                self._torch = torch.UntypedStorage(0)
+            else:
+                data = self.data if self.data.flags.writeable else self.data.copy()
+                self._torch = torch.from_numpy(data).untyped_storage()
+        return self._torch
+
+    def __len__(self) -> int:
+        return self._nbytes
+
+    def __getitem__(self, index: int) -> int:
+        return int(self.data[index])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.data.tobytes())
+
+    def __repr__(self) -> str:
+        unread = "" if self.is_loaded else ", not read"
+        return f"<ptfile.UntypedStorage of {self._nbytes} bytes, device={self.device!r}{unread}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.data, self.device))
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TypedStorage:
+    """A storage that knows what its elements are: `torch.FloatStorage` and the like, which old files hold as values."""
+
+    storage: Storage
+    dtype: DType
+
+    def __post_init__(self) -> None:
+        if self.storage.nbytes() % self.dtype.itemsize:
+            raise TensorError(f"{self.storage.nbytes()} bytes are no whole number of elements of {self.dtype}")
+
+    def untyped(self) -> Storage:
+        """The bytes."""
+        return self.storage
+
+    def numel(self) -> int:
+        """How many elements there are."""
+        return self.storage.nbytes() // self.dtype.itemsize
+
+    def size(self) -> int:
+        """The same as `numel()`."""
+        return self.numel()
+
+    def nbytes(self) -> int:
+        return self.storage.nbytes()
+
+    @property
+    def device(self) -> str:
+        return self.storage.device
+
+    def tolist(self) -> list[Any]:
+        """The elements as Python numbers. Raises UnsupportedError if numpy has no such elements."""
+        return python_values(interpret(self.storage.data, self.dtype))  # type: ignore[no-any-return]
+
+    def __len__(self) -> int:
+        return self.numel()
+
+    def __getitem__(self, index: int) -> Any:
+        return python_values(interpret(self.storage.data, self.dtype)[index])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
+
+    def __repr__(self) -> str:
+        name = self.dtype.storage_class or "TypedStorage"
+        unread = "" if self.storage.is_loaded else ", not read"
+        return f"<ptfile.{name} of {self.numel()} elements, dtype={self.dtype}, device={self.device!r}{unread}>"
+
+
+def interpret(data: Bytes, dtype: DType) -> npt.NDArray[Any]:
+    """A 1-D array of bytes as elements, in the same memory.
+
+    Bytes that are no bool (other than 0 and 1) would be undefined behaviour in numpy: then it is a corrected copy,
+    which is read-only so that nobody writes into it in vain.
+    """
+    if dtype is dtypes.bool and data.max(initial=0) > 1:
+        corrected: npt.NDArray[Any] = np.not_equal(data, 0)
+        corrected.flags.writeable = False
+        return corrected
+    elements: npt.NDArray[Any] = data.view(dtype.numpy)
+    return elements
+
+
+def python_values(array: npt.NDArray[Any] | np.generic) -> Any:
+    """The elements as Python's own numbers, in lists as deep as the array has dimensions."""
+    if array.dtype.isbuiltin != 1:  # `tolist` of ml_dtypes' arrays keeps scalars of its own. All of them fit a float64.
+        return array.astype(np.float64).tolist()
+    return array.tolist()
+
+
+def _flat(data: Buffer | npt.NDArray[Any]) -> Bytes:
+    if not isinstance(data, np.ndarray):
+        buffer = memoryview(data)
+        if buffer.nbytes == 0:
+            return np.zeros(0, np.uint8)
+        return np.frombuffer(buffer if buffer.c_contiguous else buffer.tobytes(), np.uint8)
+    if data.dtype.hasobject:
+        raise TensorError(f"a storage holds plain bytes, not an array of {data.dtype}")
+    return np.ascontiguousarray(data).view(np.ndarray).reshape(-1).view(np.uint8)
+
+
+def import_torch() -> Any:
+    """PyTorch, for those who ask for its objects. Raises UnsupportedError if it is not installed."""
+    try:
+        import torch
+    except ImportError as error:
+        raise UnsupportedError(
+            "PyTorch is not installed, and `.torch()` makes its objects",
+            fix="Install it (`pip install torch`), or use `.numpy()`.",
+        ) from error
+    return torch

@@ -1,0 +1,360 @@
+"""The tensor: a view of a storage with the values in it, in numpy's terms and PyTorch's names."""
+
+from __future__ import annotations
+
+import operator
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+
+from ptfile.errors import LimitError, TensorError, UnsupportedError
+from ptfile.tensors import dtypes, strides
+from ptfile.tensors.operators import NumpyProtocols
+from ptfile.tensors.storage import Storage, import_torch, interpret, python_values
+from ptfile.tensors.view import View, ints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from ptfile.tensors.dtypes import DType
+    from ptfile.tensors.strides import BasicIndex
+
+EXPANDED_COPY = 1 << 32
+"""Bytes that a copy may take when it is larger than the storage it copies from.
+
+A few bytes of a file can describe a view of 2**60 elements, all of them the same one.
+"""
+LIST_ITEM = 64
+"""Bytes that an element costs in a list, roughly."""
+
+
+class Tensor(View, NumpyProtocols):
+    """A strided view of a storage: everything a `.pt` file says about a tensor. Never the owner of the bytes.
+
+    `offset` and `stride` count elements. `conj` and `neg` say that the values are the conjugates or the negatives of
+    what the storage holds. Raises TensorError if the view does not lie within the storage.
+
+    Views share the storage, and making them reads nothing:
+
+    >>> import ptfile
+    >>> numbers = ptfile.arange(10)
+    >>> evens = numbers[::2]
+    >>> evens *= 2
+    >>> numbers
+    tensor([ 0,  1,  4,  3,  8,  5, 12,  7, 16,  9])
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def _derive(self, offset: int, shape: Sequence[int], stride: Sequence[int], dtype: DType | None = None) -> Tensor:
+        dtype = dtype or self._dtype
+        grad = self._requires_grad and (dtype.is_floating_point or dtype.is_complex)
+        return Tensor(self._storage, dtype, offset, shape, stride, grad, self._conj, self._neg)
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The elements as a numpy array in the same memory; `requires_grad` does not matter.
+
+        The array is read-only if the storage is, if several indexes are one element (an expanded tensor), and if it had
+        to be a copy: bool bytes other than 0 and 1 are no bools to numpy, and are corrected. Raises UnsupportedError
+        for a dtype numpy lacks, TensorError if the conj or neg flag is set.
+        """
+        if self._conj or self._neg:
+            raise TensorError(
+                "a numpy array cannot say that its values are conjugated or negated",
+                fix="Call resolve_conj() and resolve_neg() first.",
+            )
+        array = self._elements()
+        if strides.may_overlap(self._shape, self._stride):
+            array.flags.writeable = False
+        return array
+
+    def _elements(self) -> npt.NDArray[Any]:
+        """The elements as stored, flags ignored."""
+        if self._dtype is not dtypes.bool:
+            return self._strided(self._dtype.numpy)
+        # Look at no more than the bytes that the view reaches, which are few even if its elements are very many.
+        reached = self._storage.data[self._offset :][: strides.extent(self._shape, self._stride)]
+        return _as_array(interpret(reached, dtypes.bool), dtypes.bool.numpy, 0, self._shape, self._stride)
+
+    def raw_array(self) -> npt.NDArray[Any]:
+        """The elements as bytes without a meaning: enough to copy them, whatever the dtype."""
+        return self._strided(np.dtype((np.void, self.itemsize)))
+
+    def _strided(self, element: np.dtype[Any]) -> npt.NDArray[Any]:
+        return _as_array(self._storage.data, element, self._offset, self._shape, self._stride)
+
+    def values_array(self) -> npt.NDArray[Any]:
+        """The values for reading, conj and neg resolved: an array that may share the memory or be a copy."""
+        part = {dtypes.complex32: dtypes.float16, dtypes.bcomplex32: dtypes.bfloat16}.get(self._dtype)
+        if part is None:
+            array = self._elements()
+        else:
+            # numpy has no pairs of 2-byte floats; complex64 holds each of their values exactly.
+            pairs = Tensor(
+                self._storage, part, self._offset * 2, (*self._shape, 2), (*(step * 2 for step in self._stride), 1)
+            )
+            self._afford(pairs.numel() * 4)
+            array = pairs._elements().astype(np.float32).view(np.complex64)[..., 0]
+        if self._conj or self._neg:
+            self._afford(self.nbytes)
+        if self._conj:
+            array = np.conjugate(array)
+        return np.negative(array) if self._neg else array
+
+    def _afford(self, cost: int) -> None:
+        """Refuse to write out a huge view of a small storage."""
+        if cost > EXPANDED_COPY and self.nbytes > self._storage.nbytes():
+            raise LimitError(
+                f"a copy of this view takes {cost} bytes, of a storage of {self._storage.nbytes()}",
+                limit="expanded_copy",
+                allowed=EXPANDED_COPY,
+                actual=cost,
+                fix="If you mean it, copy it in numpy: `x.numpy().copy()`.",
+            )
+
+    def tolist(self) -> Any:
+        """The values as Python numbers, in lists as deep as there are dimensions; a number if there are none."""
+        self._afford(self.numel() * LIST_ITEM)
+        return python_values(self.values_array())
+
+    def item(self) -> Any:
+        """The only value as a Python number. Raises TensorError if there is more or less than one."""
+        if self.numel() != 1:
+            raise TensorError(f"item() takes a tensor of one element, and this has {self.numel()}")
+        return python_values(self.values_array().reshape(()))
+
+    def data_ptr(self) -> int:
+        """Address of the first element; 0 if there is none."""
+        return self._storage.data_ptr() + self._offset * self.itemsize if self.numel() else 0
+
+    def torch(self) -> torch.Tensor:
+        """The same view as a `torch.Tensor`, on the CPU. Tensors that share a storage here share it there.
+
+        Read-only bytes are copied, once a storage. Raises UnsupportedError if PyTorch is missing or has no such dtype.
+        """
+        torch = import_torch()
+        element = getattr(torch, self._dtype.name, None)
+        if element is None:
+            raise UnsupportedError(
+                f"PyTorch {torch.__version__} has no dtype {self._dtype.name}", fix="Install a newer PyTorch."
+            )
+        storage = self._storage.torch()
+        tensor = torch.empty(0, dtype=element).set_(storage, self._offset, self._shape, self._stride)
+        if self._conj:
+            tensor = tensor.conj()
+        if self._neg:
+            tensor = torch._neg_view(tensor)  # noqa: SLF001  (there is no public way)
+        return tensor.requires_grad_(self._requires_grad)  # type: ignore[no-any-return]
+
+    # Copies -------------------------------------------------------------------------------------------------------
+
+    def _copy(self, stride: Sequence[int]) -> Tensor:
+        """A copy with a storage of its own and these strides, which leave no gaps."""
+        self._afford(self.nbytes)
+        storage = Storage(np.zeros(self.nbytes, np.uint8), self.device)
+        copy = Tensor(storage, self._dtype, 0, self._shape, stride, self._requires_grad)
+        if self._conj or self._neg:
+            copy._elements()[...] = self.values_array()
+        else:
+            copy.raw_array()[...] = self.raw_array()
+        return copy
+
+    def clone(self) -> Tensor:
+        """A copy with a storage of its own that holds these elements and no others.
+
+        As in PyTorch the dimensions keep their order in memory, and the conj and neg flags are resolved.
+        """
+        return self._copy(strides.dense(self._shape, self._stride))
+
+    def contiguous(self) -> Tensor:
+        """The tensor itself if its elements lie row by row without gaps, else a copy that does."""
+        return self if self.is_contiguous() else self._copy(strides.contiguous(self._shape))
+
+    def detach(self) -> Tensor:
+        """The same view without `requires_grad`."""
+        return Tensor(self._storage, self._dtype, self._offset, self._shape, self._stride, False, self._conj, self._neg)
+
+    def resolve_conj(self) -> Tensor:
+        """The tensor itself, or a copy whose storage holds the conjugates if the flag is set."""
+        return self.clone() if self._conj else self
+
+    def resolve_neg(self) -> Tensor:
+        """The tensor itself, or a copy whose storage holds the negatives if the flag is set."""
+        return self.clone() if self._neg else self
+
+    def reshape(self, *shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
+        """The elements in another shape, one size may be -1: a view if there is one, else a copy."""
+        new_shape = strides.infer_size(ints(shape), self.numel())
+        viewable = strides.reshape_view(self._shape, self._stride, new_shape) is not None
+        return (self if viewable else self.contiguous()).view(new_shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The dimensions from `start_dim` to `end_dim`, both counted, joined into one."""
+        rank = max(self.ndim, 1)
+        start, end = strides.normal_dim(start_dim, rank), strides.normal_dim(end_dim, rank)
+        if not self._shape:
+            return self.reshape(1)
+        if start == end:
+            return self
+        if start > end:
+            raise TensorError(f"flatten() joins dimensions from a first to a last, not {start} to {end}")
+        joined = strides.numel(self._shape[start : end + 1])
+        return self.reshape(*self._shape[:start], joined, *self._shape[end + 1 :])
+
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def writable_array(self) -> npt.NDArray[Any]:
+        """The elements for writing in place. Raises TensorError if they are read-only, overlap or have a flag set."""
+        if self._conj or self._neg:
+            raise TensorError(
+                "a tensor with its conj or neg flag set cannot be written in place",
+                fix="Call resolve_conj() and resolve_neg() first.",
+            )
+        self._check_writable()
+        return self._strided(self._dtype.numpy)
+
+    def _check_writable(self) -> None:
+        if strides.may_overlap(self._shape, self._stride):
+            raise TensorError(
+                "several indexes of this tensor may be one element, so it cannot be written in place",
+                fix="Copy it first: `.clone()`.",
+            )
+        if not self._storage.data.flags.writeable:
+            raise TensorError("the bytes of this tensor are read-only", fix="Copy it first: `.clone()`.")
+
+    def copy_(self, source: Tensor | npt.ArrayLike) -> Tensor:
+        """Write the values of another tensor or array over these, converted and broadcast. Returns this tensor."""
+        if isinstance(source, Tensor):
+            strides.expand(source.shape, source.stride(), self._shape)  # raises if it does not broadcast
+            if source.dtype is self._dtype and (source.is_conj(), source.is_neg()) == (self._conj, self._neg):
+                self._check_writable()
+                self.raw_array()[...] = source.raw_array()
+                return self
+        target = self.writable_array()
+        values = source.values_array() if isinstance(source, Tensor) else source
+        try:
+            target[...] = values
+        except ValueError as error:
+            raise TensorError(str(error)) from error
+        return self
+
+    def fill_(self, value: Any) -> Tensor:
+        """Write one value over every element. Returns this tensor."""
+        return self.copy_(value)
+
+    def zero_(self) -> Tensor:
+        """Write bytes of zero over every element. Returns this tensor."""
+        self._check_writable()
+        self.raw_array()[...] = np.zeros((), np.dtype((np.void, self.itemsize)))
+        return self
+
+    # Indexing -----------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """A view for ints, slices, Ellipsis and None, which reads nothing; a copy for masks and lists of indexes."""
+        basic = _basic(index)
+        if basic is not None:
+            return self._derive(*strides.index_view(self._offset, self._shape, self._stride, basic))
+        chosen = self.resolve_conj().resolve_neg()
+        # Raw elements, because choosing among them needs no meaning. numpy's IndexErrors are what a user expects.
+        result = np.asarray(chosen.raw_array()[_numpy_index(index)])
+        stride = strides.contiguous(result.shape)
+        return Tensor(Storage(result, self.device), self._dtype, 0, result.shape, stride, self._requires_grad)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write in place, into the storage that every other view of it sees."""
+        if _basic(index) is not None:
+            self[index].copy_(value)
+            return
+        values = value.values_array() if isinstance(value, Tensor) else value
+        self.writable_array()[_numpy_index(index)] = values
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._shape:
+            raise TypeError("a tensor without dimensions cannot be iterated over")
+        return (self[i] for i in range(self._shape[0]))
+
+    def __contains__(self, element: Any) -> bool:
+        return element in self.values_array()
+
+    # One value, copies, text --------------------------------------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise TensorError(
+                f"the truth of a tensor of {self.numel()} elements is ambiguous",
+                fix="Ask numpy: `x.numpy().any()` or `.all()`.",
+            )
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.numel() != 1 or self._dtype.is_floating_point or self._dtype.is_complex:
+            raise TypeError("only an integer tensor of one element can be an index")
+        return operator.index(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self._shape else super().__format__(spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The storage is an object of its own in a pickle or a deepcopy, so views that share it still do afterwards.
+        flags = (self._requires_grad, self._conj, self._neg)
+        return (type(self), (self._storage, self._dtype, self._offset, self._shape, self._stride, *flags))
+
+    def __repr__(self) -> str:
+        from ptfile.tensors.text import tensor_text
+
+        return tensor_text(self)
+
+
+def _as_array(
+    data: npt.NDArray[Any], element: np.dtype[Any], offset: int, shape: strides.Ints, stride: strides.Ints
+) -> npt.NDArray[Any]:
+    try:
+        if 0 in shape:
+            return np.empty(shape, element)  # its offset may lie outside the storage
+        places = [step * element.itemsize for step in stride]
+        return np.ndarray(shape, element, data, offset * element.itemsize, places)
+    except ValueError as error:
+        raise TensorError(f"numpy cannot hold a tensor of sizes {shape} and strides {stride}: {error}") from error
+
+
+def _basic(index: Any) -> tuple[BasicIndex, ...] | None:
+    """The index as a tuple if strides can say it, else None."""
+    items = index if isinstance(index, tuple) else (index,)
+    basic = all(
+        item is None
+        or isinstance(item, slice | EllipsisType)
+        or (isinstance(item, SupportsIndex) and not isinstance(item, bool) and _is_one_index(item))
+        for item in items
+    )
+    return items if basic else None
+
+
+def _is_one_index(item: Any) -> bool:
+    """Arrays and tensors have `__index__`; only integer ones without dimensions are an index."""
+    if isinstance(item, Tensor):
+        return not item.shape and item.dtype is not dtypes.bool
+    if isinstance(item, np.ndarray | np.generic):
+        return not item.shape and item.dtype.kind in "iu"
+    return True
+
+
+def _numpy_index(index: Any) -> Any:
+    items = index if isinstance(index, tuple) else (index,)
+    arrays = tuple(item.values_array() if isinstance(item, Tensor) else item for item in items)
+    return arrays if isinstance(index, tuple) else arrays[0]

@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.limits import Limits
 from ptfile.machine.names import Global
-from ptfile.machine.policy import Builder, Constant, Policy, TypeRules, python3_name
+from ptfile.machine.policy import Meaning, Policy, TypeRules, python3_name
 from ptfile.machine.vm import Machine, Python2Text
 from tests.machine.test_opcodes import VALUES
 
 POLICY = Policy(
     names={
-        ("torch", "float32"): Constant("the dtype"),
-        ("torch", "FloatStorage"): Builder(),
-        ("collections", "OrderedDict"): Builder(call=OrderedDict, new=OrderedDict),
-        ("builtins", "bytearray"): Builder(call=lambda *args: bytearray(*args)),
-        ("builtins", "set"): Builder(call=set),
-        ("builtins", "frozenset"): Builder(call=frozenset),
-        ("_codecs", "encode"): Builder(call=lambda text, coding: text.encode(coding)),
-        ("builtins", "bytes"): Builder(call=bytes),
+        ("torch", "float32"): Meaning("the dtype"),
+        ("torch", "FloatStorage"): Meaning(),
+        ("collections", "OrderedDict"): Meaning(call=OrderedDict, new=OrderedDict),
+        ("builtins", "bytearray"): Meaning(call=lambda *args: bytearray(*args)),
+        ("builtins", "set"): Meaning(call=set),
+        ("builtins", "frozenset"): Meaning(call=frozenset),
+        ("_codecs", "encode"): Meaning(call=lambda text, coding: text.encode(coding)),
+        ("builtins", "bytes"): Meaning(call=bytes),
     },
     types={OrderedDict: TypeRules(update=OrderedDict.update, set_state=lambda obj, state: vars(obj).update(state))},
 )

@@ -48,6 +48,11 @@ class Record:
     header_offset: int
     """Of the local header, from the start of the file."""
 
+    @property
+    def zip64(self) -> bool:
+        """Whether PyTorch would give it a zip64 extra field, and 8-byte sizes in its descriptor."""
+        return self.size >= zs.MAX32 or self.header_offset >= zs.MAX32
+
 
 class Records(Mapping[str, Record]):
     """Records by name, in the order of their bytes in the file. Each Record is made when it is asked for: a hundred
@@ -94,11 +99,7 @@ def read_directory(source: Source, limits: Limits) -> Directory:
         raise UnsupportedError("it is one of several disks of a zip file", fix="Join them first", file=source.name)
     excess = end_offset - end.directory_offset - end.directory_size
     if excess < 0:
-        raise FormatError(
-            f"cut off: {-excess} bytes are missing between its start and its end",
-            fix="Copy or download the file again",
-            file=source.name,
-        )
+        raise _hole(source.name, -excess)
     if excess > 0:
         raise FormatError(
             f"{excess} bytes belong to no record: they stand before the first or behind the directory", file=source.name
@@ -139,8 +140,11 @@ def _read_end(source: Source) -> tuple[zs.End, int]:
     if disk or disks > 1:
         raise UnsupportedError("it is one of several disks of a zip file", fix="Join them first", file=source.name)
     end64_at = locator_at - zs.END64.size
-    if end64_at < 0 or not tail.startswith(zs.END64_SIGNATURE, end64_at) or end64_offset != tail_offset + end64_at:
-        expected = tail_offset + end64_at
+    expected = tail_offset + end64_at
+    found_end64 = end64_at >= 0 and tail.startswith(zs.END64_SIGNATURE, end64_at)
+    if found_end64 and expected < end64_offset < 1 << 63:
+        raise _hole(source.name, end64_offset - expected)
+    if not found_end64 or end64_offset != expected:
         raise FormatError(f"the zip64 end is said to be at byte {end64_offset}, not at {expected}", file=source.name)
     end64, follow = zs.unpack_end64(tail, end64_at)
     if follow != zs.END64.size - 12 or not _agrees(end, end64):
@@ -173,6 +177,14 @@ def _no_end(source: Source) -> FormatError:
             file=source.name,
         )
     return FormatError("it is no zip file: it has neither the beginning nor the end of one", file=source.name)
+
+
+def _hole(name: str, missing: int) -> FormatError:
+    return FormatError(
+        f"cut off: {missing} bytes are missing between its start and its end",
+        fix="Copy or download the file again",
+        file=name,
+    )
 
 
 def _agrees(end: zs.End, end64: zs.End) -> bool:

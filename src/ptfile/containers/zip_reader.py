@@ -143,11 +143,18 @@ class ZipReader:
             header = self._near.read(record.header_offset, fixed + extra_length)
         extra = header[fixed : fixed + extra_length]
         _check_local(record, bool(flags & zs.FLAG_DESCRIPTOR), crc, packed, size, extra)
-        # With the descriptor's signature or without, with 4-byte sizes or 8-byte ones (4.3.9).
+        payload = record.header_offset + fixed + int(extra_length)
         behind = room - fixed - extra_length
-        if behind and not (flags & zs.FLAG_DESCRIPTOR and behind in (12, 16, 20, 24)):
+        if behind and not (flags & zs.FLAG_DESCRIPTOR and self._is_descriptor(record, payload, behind)):
             raise FormatError(f"{behind} bytes that belong to no record stand behind it")
-        return record.header_offset + fixed + int(extra_length)
+        return payload
+
+    def _is_descriptor(self, record: Record, payload: int, length: int) -> bool:
+        """Whether as many bytes behind the payload can be its descriptor."""
+        if length == (zs.DESCRIPTOR64 if record.zip64 else zs.DESCRIPTOR).size:
+            return True  # not worth a read: its numbers are in the directory, checked
+        forms = zs.descriptor_forms(record.crc, record.compressed_size, record.size)
+        return length <= zs.DESCRIPTOR64.size and self._near.read(payload + record.compressed_size, length) in forms
 
     def _fill(self, record: Record, payload: int, target: memoryview) -> None:
         """Put the content into `target`, which has its size, and check its CRC."""
@@ -193,7 +200,7 @@ class ZipReader:
                     raise FormatError(f"it inflates to more than its {record.size} bytes")
                 target[done : done + len(content)] = content
                 done += len(content)
-        except igzip_lib.IsalError as error:
+        except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub says it is an instance
             raise FormatError(f"its compressed bytes are damaged ({error})") from error
         if not inflater.eof or done != record.size:
             raise FormatError(f"it inflates to {done} bytes, not to {record.size}")

@@ -85,6 +85,14 @@ def descriptor(crc: int, size: int, *, zip64: bool) -> bytes:
     return (DESCRIPTOR64 if zip64 else DESCRIPTOR).pack(DESCRIPTOR_SIGNATURE, crc, size, size)
 
 
+def descriptor_forms(crc: int, compressed_size: int, size: int) -> tuple[bytes, ...]:
+    """Every descriptor that 4.3.9 allows: sizes of 4 bytes, if they fit, or of 8; with a signature or without."""
+    forms = [DESCRIPTOR64.pack(DESCRIPTOR_SIGNATURE, crc, compressed_size, size)]
+    if size <= MAX32 and compressed_size <= MAX32:
+        forms.append(DESCRIPTOR.pack(DESCRIPTOR_SIGNATURE, crc, compressed_size, size))
+    return (*forms, *(form[len(DESCRIPTOR_SIGNATURE) :] for form in forms))
+
+
 def central_header(name: bytes, flags: int, crc: int, size: int, offset: int) -> bytes:
     """A stored record's entry in the central directory, with a zip64 extra field for the numbers that need one."""
     extra = zip64_extra(size, size, offset)

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ptfile.errors import FormatError
-from ptfile.formats.rebuild import POLICY
+from ptfile.formats.rebuild import NAMES, POLICY
 from ptfile.limits import Limits
 from ptfile.machine.names import Global
-from ptfile.machine.policy import Builder, Constant
 from ptfile.machine.vm import Machine
 
 
@@ -30,11 +29,9 @@ def run_trusting(pickle: bytes, load_persistent: Callable[[object], object], pic
 
     class Unpickler(pickle_module.Unpickler):  # type: ignore[misc, name-defined]
         def find_class(self, module: str, name: str) -> Any:
-            found = POLICY.names.get((module, name)) if module.partition(".")[0] == "torch" else None
-            if isinstance(found, Constant):
-                return found.value
-            if isinstance(found, Builder):
-                return found.call or Global(module, name)
+            found = NAMES.get((module, name))
+            if found is not None:
+                return found.value or found.call or Global(module, name)
             return super().find_class(module, name)
 
         def persistent_load(self, persistent_id: object) -> object:

@@ -10,11 +10,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from ptfile.errors import FormatError, TensorError, UnsafeError, UnsupportedError
+from ptfile.errors import TensorError, UnsupportedError
+from ptfile.formats import numpy_objects, python_objects
 from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE
 from ptfile.machine.encoder import Reducer
 from ptfile.machine.names import Global
-from ptfile.machine.policy import Builder, Constant, Policy, TypeRules
+from ptfile.machine.policy import Meaning, Policy, TypeRules
 from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage, TypedStorage
@@ -105,44 +106,27 @@ def _fresh(numbers: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(list(numbers))
 
 
-# dicts with attributes
-
-
-def _ordered_dict(*items: object) -> OrderedDict[Any, Any]:
-    if items:
-        raise FormatError("an OrderedDict is built from arguments, which no pickler does")
-    return OrderedDict()
-
-
-def _set_ordered_dict_state(target: OrderedDict[Any, Any], state: object) -> None:
-    """`state_dict()` keeps versions in an attribute, `_metadata`. No attribute may shadow a method."""
-    if not isinstance(state, dict) or not all(type(name) is str for name in state):
-        raise FormatError("the state of an OrderedDict is not a dict of attributes")
-    for name in state:
-        if hasattr(OrderedDict, name) or name.startswith("__"):
-            raise UnsafeError(f"the attribute {name} of an OrderedDict would hide its own", name=name)
-    target.__dict__.update(state)
-
-
 # the tables
 
 _ADVICE = "If you trust the file, load it with weights_only=False, which runs the code that it names"
 
-NAMES: Mapping[tuple[str, str], Builder | Constant] = {
-    ("torch._utils", "_rebuild_tensor_v2"): Builder(call=_rebuild_tensor_v2),
-    ("torch._utils", "_rebuild_tensor_v3"): Builder(call=_rebuild_tensor_v3),
-    ("collections", "OrderedDict"): Builder(call=_ordered_dict),
-    **{("torch", name): Builder() for name in STORAGE_CLASSES},
-    **{(module, "UntypedStorage"): Builder() for module in (UNTYPED_STORAGE.module, "torch")},
-    **{("torch", name): Constant(dtype) for name, dtype in dtypes.BY_NAME.items()},
+NAMES: Mapping[tuple[str, str], Meaning] = {
+    ("torch._utils", "_rebuild_tensor_v2"): Meaning(call=_rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_tensor_v3"): Meaning(call=_rebuild_tensor_v3),
+    **{("torch", name): Meaning() for name in STORAGE_CLASSES},
+    **{(module, "UntypedStorage"): Meaning() for module in (UNTYPED_STORAGE.module, "torch")},
+    **{("torch", name): Meaning(dtype) for name, dtype in dtypes.BY_NAME.items()},
 }
 
 TYPES: Mapping[type, TypeRules] = {
-    OrderedDict: TypeRules(update=OrderedDict.update, set_state=_set_ordered_dict_state),
     Tensor: TypeRules(never_a_key=True),
 }
 
-POLICY = Policy(NAMES, TYPES, _ADVICE)
+POLICY = Policy(
+    {**python_objects.NAMES, **numpy_objects.NAMES, **NAMES},
+    {**python_objects.TYPES, **numpy_objects.TYPES, **TYPES},
+    _ADVICE,
+)
 
 REDUCERS: Mapping[type, Reducer] = {
     Tensor: _reduce_tensor,

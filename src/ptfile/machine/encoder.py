@@ -10,11 +10,13 @@ changes, neither do memo numbers nor frames.
 from __future__ import annotations
 
 import copyreg
+import functools
 import io
 import string
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -29,6 +31,9 @@ _LETTERS = string.ascii_letters + "_"
 _MARKS = "".join(chr(code) for code in range(0x01, 0x80) if chr(code) not in _LETTERS + string.digits + ".\n\r\x7f")
 _TO_ALIAS = dict(zip(_LETTERS, _MARKS, strict=False))
 """The first letter of a module's name to a character with which no module's name begins, one to one."""
+_FROM_ALIAS = {ord(mark): letter for letter, mark in _TO_ALIAS.items()}
+_MODULES_ARE_STRINGS = 4
+"""The protocol from which a name is two strings of their own (STACK_GLOBAL), and not one opcode's argument."""
 
 _current = threading.local()
 """The object that this thread's pickler is saving as a name, between the reducer and the look-up right behind it."""
@@ -58,7 +63,8 @@ class Encoder:
         self._persistent_id = persistent_id
         self._pickle_module = pickle_module
         self._protocol = protocol
-        self._aliases: dict[str, set[str]] = {}  # alias of a module -> names in it that were saved
+        self._written: Counter[bytes] = Counter()  # what holds an alias in the pickle, and how often
+        self._modules: set[int] = set()  # the aliases, as objects, that are in the pickler's memo
 
     def encode(self, value: object) -> bytearray:
         """Return the pickle. What the pickler raises for an object that cannot be pickled passes through."""
@@ -87,52 +93,55 @@ class Encoder:
 
     def _save_as_name(self, obj: Any, name: Global) -> str:
         """Return what `__reduce__` returns for an object that is a global variable, having set the stage for it."""
-        alias = _alias(name.module)
-        self._aliases.setdefault(alias, set()).add(name.name)
+        alias = _alias(name.module, type(obj))
         obj.__dict__["__module__"] = alias  # where picklers look for an object's module; the same for every save
         _current.name, _current.object = name.name, obj
+        raw = alias.encode()
+        if self._protocol < _MODULES_ARE_STRINGS:
+            self._written[b"c" + raw + b"\n" + name.name.encode() + b"\n"] += 1
+        elif id(alias) not in self._modules:
+            self._modules.add(id(alias))
+            self._written[b"\x8c" + bytes([len(raw)]) + raw] += 1
         return name.name
 
     def _with_real_names(self, pickle: bytearray) -> bytearray:
-        """Put the first letters back, once for each place where a name was written."""
-        for alias, names in self._aliases.items():
-            raw = alias.encode()
-            letter = _first_letter(alias)
-            if self._protocol >= 4:  # the module is a string of its own, memoized
-                _patch_once(pickle, b"\x8c" + bytes([len(raw)]) + raw, 2, letter)
-                continue
-            for name in names:
-                _patch_once(pickle, b"c" + raw + b"\n" + name.encode() + b"\n", 1, letter)
+        """Put the first letters of the modules back, in each place where the pickler wrote an alias."""
+        offset = 1 if self._protocol < _MODULES_ARE_STRINGS else 2
+        for pattern, count in self._written.items():
+            places = list(_find_all(pickle, pattern))
+            if len(places) != count:  # some text of the user's own looks the same
+                places = _opcode_positions(pickle, pattern, count)
+            for place in places:
+                pickle[place + offset] = ord(_FROM_ALIAS[pickle[place + offset]])
         return pickle
 
 
-def _alias(module: str) -> str:
+@functools.cache  # one object per argument: picklers write a string that they have met as a reference
+def _alias(module: str, kind: type) -> str:
+    """The alias of a module for objects of one kind, ready to be imported.
+
+    Kinds differ because PyTorch's do: `torch.float32` and `torch.FloatStorage` have equal but not identical modules.
+    """
     first = _TO_ALIAS.get(module[:1])
     if first is None or len(module.encode()) > 255:
-        raise UnsupportedError(f"the module name {module!r} cannot be written to a pickle")
-    alias = sys.intern(first + module[1:])
-    parts = alias.split(".")
+        raise UnsupportedError(f"the module name {module!r} of a {kind.__name__} cannot be written to a pickle")
+    parts = [first + module[1:].partition(".")[0], *module.split(".")[1:]]
     for count in range(1, len(parts) + 1):  # picklers in Python import the packages first
         package = ".".join(parts[:count])
         sys.modules.setdefault(package, _AliasModule(package, f"Stands for {module} while ptfile pickles."))
-    return alias
+    return ".".join(parts)
 
 
-def _first_letter(alias: str) -> int:
-    return ord(next(letter for letter, mark in _TO_ALIAS.items() if mark == alias[0]))
+def _find_all(data: bytearray, pattern: bytes) -> Iterator[int]:
+    place = data.find(pattern)
+    while place >= 0:
+        yield place
+        place = data.find(pattern, place + 1)
 
 
-def _patch_once(pickle: bytearray, pattern: bytes, offset: int, letter: int) -> None:
-    """Put `letter` at `offset` in the one place where the pickler wrote `pattern`."""
-    place = pickle.find(pattern)
-    if pickle.find(pattern, place + 1) >= 0:  # some text in the user's own data looks the same
-        place = _opcode_position(bytes(pickle), pattern)
-    pickle[place + offset] = letter
-
-
-def _opcode_position(pickle: bytes, pattern: bytes) -> int:
-    places = [position for position, _, _ in decode(pickle) if pickle.startswith(pattern, position)]
-    if len(places) != 1:
+def _opcode_positions(pickle: bytearray, pattern: bytes, count: int) -> list[int]:
+    places = [position for position, _, _ in decode(bytes(pickle)) if pickle.startswith(pattern, position)]
+    if len(places) != count:
         problem = f"the object holds the text {pattern!r}, which ptfile needs while it writes"
         raise UnsupportedError(problem, fix="Save with pickle_protocol=2")
-    return places[0]
+    return places

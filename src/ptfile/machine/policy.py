@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import _compat_pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any
 
 from ptfile.errors import FormatError, PtfileError, UnsafeError
@@ -16,20 +15,15 @@ from ptfile.machine.names import Global
 
 
 @dataclass(frozen=True, slots=True)
-class Builder:
-    """How a name is called. None: this name may not be called that way."""
+class Meaning:
+    """What a name in a pickle stands for. None: it may not be used that way."""
 
+    value: Any = None
+    """What the name itself becomes, something hashable; None: it stays a `Global`."""
     call: Callable[..., object] | None = None
     """For REDUCE: takes the arguments."""
     new: Callable[..., object] | None = None
     """For NEWOBJ: takes the arguments behind the class."""
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A name that stands for a value, not for something to call."""
-
-    value: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,49 +47,69 @@ _BUILTIN_RULES: Mapping[type, TypeRules] = {
     dict: TypeRules(update=dict.update),
     set: TypeRules(add=set.update),
 }
+_NO_RULES = TypeRules()
 
 
-@dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules for one load. Names that the table lacks are refused: nothing is ever imported."""
+    """The rules for loading. Names that the table lacks are refused: nothing is ever imported."""
 
-    names: Mapping[tuple[str, str], Builder | Constant]
-    """What each (module, name) stands for, under its Python 3 name."""
-    types: Mapping[type, TypeRules] = field(default_factory=dict)
-    """Rules for the types that the builders make."""
-    advice: str = ""
-    """What to do about a name that is not in the table."""
+    def __init__(
+        self,
+        names: Mapping[tuple[str, str], Meaning],
+        types: Mapping[type, TypeRules],
+        advice: str = "",
+    ) -> None:
+        """`names` goes by the names of Python 3; `types` has the rules for what the builders make; `advice` says what
+        to do about a name that is not in the table."""
+        self._names = names
+        self._types = {**_BUILTIN_RULES, **types}
+        self._meanings = {meaning.value: meaning for meaning in names.values() if meaning.value is not None}
+        self._advice = advice
 
-    def rules(self) -> Mapping[type, TypeRules]:
-        return MappingProxyType({**_BUILTIN_RULES, **self.types})
+    def rules(self, kind: type) -> TypeRules:
+        """What may be done to objects of a type."""
+        return self._types.get(kind, _NO_RULES)
 
-    def find(self, module: str, name: str) -> Builder | Constant:
-        """What a name stands for, or UnsafeError."""
-        found = self.names.get((module, name)) or self.names.get(python3_name(module, name))
-        if found is None:
-            raise UnsafeError(f"the pickle names {module}.{name}", name=f"{module}.{name}", fix=self.advice)
-        return found
+    def find(self, module: str, name: str) -> Meaning | None:
+        """The meaning of a name, as Python 2 or 3 writes it; None if the table lacks it."""
+        return self._names.get((module, name)) or self._names.get(python3_name(module, name))
+
+    def resolve(self, module: str, name: str) -> Any:
+        """What a name becomes. Raises UnsafeError for one that the table lacks."""
+        meaning = self.find(module, name)
+        if meaning is None:
+            raise self._unsafe("names", f"{module}.{name}")
+        return Global(module, name) if meaning.value is None else meaning.value
 
     def call(self, target: object, arguments: tuple[Any, ...]) -> object:
-        """REDUCE: what the name `target` makes of the arguments."""
-        name, builder = self._builder(target)
-        if builder.call is None:
-            raise UnsafeError(f"the pickle calls {name}", name=str(name), fix=self.advice)
-        return guarded(str(name), builder.call, *arguments)
+        """REDUCE: what `target`, which a name became, makes of the arguments."""
+        builder = self._meaning(target).call
+        if builder is None:
+            raise self._unsafe("calls", _text(target))
+        return guarded(_text(target), builder, *arguments)
 
     def new(self, target: object, arguments: tuple[Any, ...]) -> object:
-        """NEWOBJ: an instance of the class `target`."""
-        name, builder = self._builder(target)
-        if builder.new is None:
-            raise UnsafeError(f"the pickle makes an instance of {name}", name=str(name), fix=self.advice)
-        return guarded(str(name), builder.new, *arguments)
+        """NEWOBJ: an instance of the class `target`, which a name became."""
+        builder = self._meaning(target).new
+        if builder is None:
+            raise self._unsafe("makes an instance of", _text(target))
+        return guarded(_text(target), builder, *arguments)
 
-    def _builder(self, target: object) -> tuple[Global, Builder]:
-        if not isinstance(target, Global):
+    def _meaning(self, target: object) -> Meaning:
+        if isinstance(target, Global):
+            found = self.find(target.module, target.name)
+        else:
+            found = self._meanings.get(target) if type(target).__hash__ is not None else None
+        if found is None:
             raise FormatError(f"the pickle calls a {type(target).__name__}, which is not a name")
-        found = self.find(target.module, target.name)
-        assert isinstance(found, Builder)  # a Constant never stays a Global
-        return target, found
+        return found
+
+    def _unsafe(self, does: str, name: str) -> UnsafeError:
+        return UnsafeError(f"the pickle {does} {name}", name=name, fix=self._advice)
+
+
+def _text(target: object) -> str:
+    return f"{target.__module__}.{target.__qualname__}" if isinstance(target, type) else str(target)
 
 
 def guarded(what: str, builder: Callable[..., object], *arguments: Any) -> object:

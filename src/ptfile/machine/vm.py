@@ -13,16 +13,9 @@ from typing import Any, ClassVar
 from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.limits import Limits
 from ptfile.machine.decoder import decode
-from ptfile.machine.names import Global
+from ptfile.machine.keys import check_keys
 from ptfile.machine.opcodes import Argument
-from ptfile.machine.policy import Constant, Policy, TypeRules, guarded
-
-_ALWAYS_HASHABLE = frozenset({str, int, float, bool, type(None), bytes, complex})
-_NO_RULES = TypeRules()
-_KEY_NODES = 10_000
-"""Objects inside one key: hashing a tuple walks all of it, however often its parts are shared."""
-_KEY_DEPTH = 100
-"""Nesting inside one key: hashing recurses in C, where too deep means a crash."""
+from ptfile.machine.policy import Policy, guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +49,6 @@ class Machine:
         text: Python2Text | None = None,
     ) -> None:
         self._policy = policy
-        self._rules = policy.rules()
         self._load_persistent = load_persistent
         self._limits = limits or Limits()
         self._text = text or Python2Text()
@@ -186,8 +178,7 @@ class Machine:
 
     def _frozenset(self, _: Argument) -> None:
         items = self._pop_mark()
-        for item in items:
-            self._check_key(item)
+        self._check_keys(items)
         self._stack.append(frozenset(items))
 
     def _append(self, _: Argument) -> None:
@@ -199,7 +190,7 @@ class Machine:
 
     def _extend(self, items: list[Any]) -> None:
         target = self._top()
-        extend = self._rules_of(target).extend
+        extend = self._policy.rules(type(target)).extend
         if extend is None:
             raise FormatError(f"the pickle appends to a {type(target).__name__}")
         extend(target, items)
@@ -213,7 +204,7 @@ class Machine:
 
     def _update(self, items: list[Any]) -> None:
         target = self._top()
-        update = self._rules_of(target).update
+        update = self._policy.rules(type(target)).update
         if update is None:
             raise FormatError(f"the pickle stores items in a {type(target).__name__}")
         update(target, self._pairs(items))
@@ -221,44 +212,21 @@ class Machine:
     def _add_items(self, _: Argument) -> None:
         items = self._pop_mark()
         target = self._top()
-        add = self._rules_of(target).add
+        add = self._policy.rules(type(target)).add
         if add is None:
             raise FormatError(f"the pickle adds elements to a {type(target).__name__}")
-        for item in items:
-            self._check_key(item)
+        self._check_keys(items)
         add(target, items)
 
     def _pairs(self, items: list[Any]) -> list[tuple[Any, Any]]:
         if len(items) % 2:
             raise FormatError("the pickle stores a key without a value")
         keys = items[::2]
-        for key in keys:
-            self._check_key(key)
+        self._check_keys(keys)
         return list(zip(keys, items[1::2], strict=True))
 
-    def _check_key(self, key: object) -> None:
-        """Only what hashes safely may be a key: hashing must not recurse deep, take long, or fail."""
-        if type(key) in _ALWAYS_HASHABLE:
-            return
-        nodes = 0
-        level: list[object] = [key]
-        for _ in range(_KEY_DEPTH):
-            nodes += len(level)
-            if nodes > _KEY_NODES:
-                break
-            inner: list[object] = []
-            for part in level:
-                if type(part) in (tuple, frozenset):
-                    inner.extend(part)  # type: ignore[call-overload]
-                elif type(part).__hash__ is None or self._rules_of(part).never_a_key:
-                    raise FormatError(f"a {type(part).__name__} cannot be a key or an element of a set")
-            if not inner:
-                return
-            level = inner
-        raise FormatError("a key of a dict is too large or too deep")
-
-    def _rules_of(self, target: object) -> TypeRules:
-        return self._rules.get(type(target), _NO_RULES)
+    def _check_keys(self, keys: list[Any]) -> None:
+        check_keys(keys, forbidden=lambda kind: self._policy.rules(kind).never_a_key)
 
     # the memo
 
@@ -291,8 +259,7 @@ class Machine:
         self._push_name(module, name)
 
     def _push_name(self, module: str, name: str) -> None:
-        found = self._policy.find(module, name)
-        self._stack.append(found.value if isinstance(found, Constant) else Global(module, name))
+        self._stack.append(self._policy.resolve(module, name))
 
     def _extension(self, argument: Argument) -> None:
         raise UnsafeError(f"the pickle uses extension code {argument}", name=f"copyreg extension {argument}")
@@ -327,7 +294,7 @@ class Machine:
     def _build(self, _: Argument) -> None:
         state = self._pop()
         target = self._top()
-        set_state = self._rules_of(target).set_state
+        set_state = self._policy.rules(type(target)).set_state
         if set_state is None:
             raise FormatError(f"the pickle gives a state to a {type(target).__name__}")
         guarded(f"the state of a {type(target).__name__}", set_state, target, state)

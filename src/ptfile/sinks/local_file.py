@@ -5,7 +5,7 @@ told to stop. A file written in place would then be neither the old checkpoint n
 """
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH
+# ruff: noqa: PTH100, PTH105, PTH108, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -121,13 +121,15 @@ class FileSink:
             self._close()
             if self._temporary is None:
                 return
-            os.replace(self._temporary, self._target)
-            self._temporary = None
+            # Opened first: what can fail should fail while the old file is still there.
+            with _open_folder(os.path.dirname(self._target)) if self._fsync else contextlib.nullcontext() as folder:
+                os.replace(self._temporary, self._target)
+                self._temporary = None
+                if folder is not None:
+                    _sync_folder(folder)
         except BaseException:
             self._abort()
             raise
-        if self._fsync:
-            _sync_folder(os.path.dirname(self._target))
 
     def _abort(self) -> None:
         # The exception on its way is the one to see; what fails while cleaning up would only hide it.
@@ -202,15 +204,24 @@ def _can_sync(file: int) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
 
 
-def _sync_folder(folder: str) -> None:
-    """Make a rename in a folder durable. Windows has no way to, and needs none on NTFS."""
+@contextlib.contextmanager
+def _open_folder(folder: str) -> Iterator[int | None]:
+    """A handle to sync a folder by. None on Windows, which has no way to and needs none on NTFS."""
     if os.name == "nt":
+        yield None
         return
     handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        yield handle
+    finally:
+        with contextlib.suppress(OSError):  # nothing was written through it
+            os.close(handle)
+
+
+def _sync_folder(handle: int) -> None:
+    """Make a rename in a folder durable."""
     try:
         os.fsync(handle)
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems have no such thing
             raise
-    finally:
-        os.close(handle)

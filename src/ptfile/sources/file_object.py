@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -35,7 +36,13 @@ class FileObjectSource(Closing):
             # Some file-likes answer None to seek, as Python 2's did.
             self.size = max(0, (file.tell() if end is None else end) - self._start)
             file.seek(self._start)
-        except (AttributeError, io.UnsupportedOperation) as error:
+        except (AttributeError, OSError) as error:
+            if (
+                isinstance(error, OSError)
+                and not isinstance(error, io.UnsupportedOperation)
+                and error.errno != errno.ESPIPE
+            ):
+                raise
             raise UnsupportedError(
                 "the file object cannot seek",
                 fix="Read it into memory first: load(io.BytesIO(file.read()))",

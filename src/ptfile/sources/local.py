@@ -1,7 +1,7 @@
 """A file on this machine, read where asked for without a shared file position."""
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH
+# ruff: noqa: PTH116
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A file mapped into memory: its pages are read when they are first looked at."""
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH
+# ruff: noqa: PTH116, PTH123
 
 from __future__ import annotations
 

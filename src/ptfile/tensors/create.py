@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ptfile.errors import TensorError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.storage import Storage
-from ptfile.tensors.tensor import Tensor
+from ptfile.tensors.tensor import Tensor, check_range
 from ptfile.tensors.view import ints
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: str = "cpu", requir
     if dtype is None:
         dtype = data.dtype if isinstance(data, Tensor) else _natural_dtype(values)
     try:
+        check_range(values, dtype.numpy)
         array = np.array(values, dtype=dtype.numpy, order="C")
     except (TypeError, ValueError, OverflowError) as error:
         raise TensorError(f"this is no data for a tensor of {dtype}: {error}") from error

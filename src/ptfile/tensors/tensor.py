@@ -138,19 +138,20 @@ class Tensor(View, NumpyProtocols):
 
         Read-only bytes are copied, once a storage. Raises UnsupportedError if PyTorch is missing or has no such dtype.
         """
-        torch = import_torch()
-        element = getattr(torch, self._dtype.name, None)
+        package = import_torch()
+        element = getattr(package, self._dtype.name, None)
         if element is None:
             raise UnsupportedError(
-                f"PyTorch {torch.__version__} has no dtype {self._dtype.name}", fix="Install a newer PyTorch."
+                f"PyTorch {package.__version__} has no dtype {self._dtype.name}", fix="Install a newer PyTorch."
             )
         storage = self._storage.torch()
-        tensor = torch.empty(0, dtype=element).set_(storage, self._offset, self._shape, self._stride)
+        tensor: torch.Tensor = package.empty(0, dtype=element).set_(storage, self._offset, self._shape, self._stride)
         if self._conj:
             tensor = tensor.conj()
         if self._neg:
-            tensor = torch._neg_view(tensor)  # noqa: SLF001  (there is no public way)
-        return tensor.requires_grad_(self._requires_grad)  # type: ignore[no-any-return]
+            tensor = package._neg_view(tensor)  # noqa: SLF001  (there is no public way)
+        tensor.requires_grad_(self._requires_grad)
+        return tensor
 
     # Copies -------------------------------------------------------------------------------------------------------
 
@@ -236,13 +237,17 @@ class Tensor(View, NumpyProtocols):
                 self._check_writable()
                 self.raw_array()[...] = source.raw_array()
                 return self
-        target = self.writable_array()
-        values = source.values_array() if isinstance(source, Tensor) else source
-        try:
-            target[...] = values
-        except ValueError as error:
-            raise TensorError(str(error)) from error
+        self._assign(..., source)
         return self
+
+    def _assign(self, index: Any, value: Any) -> None:
+        target = self.writable_array()
+        values = value.values_array() if isinstance(value, Tensor) else value
+        try:
+            check_range(values, target.dtype)
+            target[index] = values
+        except (ValueError, OverflowError) as error:
+            raise TensorError(f"this value cannot be written into a tensor of {self._dtype}: {error}") from error
 
     def fill_(self, value: Any) -> Tensor:
         """Write one value over every element. Returns this tensor."""
@@ -271,9 +276,8 @@ class Tensor(View, NumpyProtocols):
         """Write in place, into the storage that every other view of it sees."""
         if _basic(index) is not None:
             self[index].copy_(value)
-            return
-        values = value.values_array() if isinstance(value, Tensor) else value
-        self.writable_array()[_numpy_index(index)] = values
+        else:
+            self._assign(_numpy_index(index), value)
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self._shape:
@@ -281,6 +285,7 @@ class Tensor(View, NumpyProtocols):
         return (self[i] for i in range(self._shape[0]))
 
     def __contains__(self, element: Any) -> bool:
+        self._afford(self.numel())
         return element in self.values_array()
 
     # One value, copies, text --------------------------------------------------------------------------------------
@@ -331,6 +336,19 @@ def _as_array(
         return np.ndarray(shape, element, data, offset * element.itemsize, places)
     except ValueError as error:
         raise TensorError(f"numpy cannot hold a tensor of sizes {shape} and strides {stride}: {error}") from error
+
+
+def check_range(values: Any, element: np.dtype[Any]) -> None:
+    """Raise OverflowError for Python's ints that the element type cannot hold: numpy before 2.0 wraps them around."""
+    if element.kind in "iu" and isinstance(values, int | list | tuple):
+        natural = np.asarray(values)
+        bounds = np.iinfo(element)
+        if (
+            natural.dtype.kind in "iu"
+            and natural.size
+            and not bounds.min <= natural.min() <= natural.max() <= bounds.max
+        ):
+            raise OverflowError(f"{element} holds numbers from {bounds.min} to {bounds.max}")
 
 
 def _basic(index: Any) -> tuple[BasicIndex, ...] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ptfile.errors import UnsupportedError
-from ptfile.tensors import dtypes
+from ptfile.tensors import dtypes, strides
+from ptfile.tensors.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,9 @@ THRESHOLD = 1000
 EDGE_ITEMS = 3
 LINE_WIDTH = 80
 
+MOST_SHOWN = 1 << 16
+"""Elements. A summary keeps six along each dimension, and a file may claim many dimensions."""
+
 PREFIX = "tensor("
 # What Python's own numbers become goes without saying.
 UNSAID = frozenset({dtypes.bool, dtypes.int64, dtypes.float32, dtypes.complex64})
@@ -31,25 +36,32 @@ def tensor_text(tensor: Tensor) -> str:
     notes = []
     if tensor.device != "cpu":
         notes.append(f"device={tensor.device!r}")
-    if not tensor.untyped_storage().is_loaded:
+    shown = prod(min(size, 2 * EDGE_ITEMS) for size in tensor.shape)
+    unread = not tensor.untyped_storage().is_loaded
+    if unread or shown > MOST_SHOWN:
         body = "..."
-        notes += [f"shape={tensor.shape}", f"dtype={tensor.dtype}", "not read"]
+        notes += [f"shape={tensor.shape}", f"dtype={tensor.dtype}"]
     else:
-        body = _values_text(tensor) if tensor.numel() else "[]"
-        if tensor.numel() == 0 and tensor.ndim != 1:
+        body = _values_text(tensor) if shown else "[]"
+        if not shown and tensor.ndim != 1:
             notes.append(f"size={tensor.shape}")
-        if tensor.dtype not in UNSAID or (tensor.numel() == 0 and tensor.dtype is not dtypes.float32):
+        if tensor.dtype not in UNSAID or (not shown and tensor.dtype is not dtypes.float32):
             notes.append(f"dtype={tensor.dtype}")
+    if unread:
+        notes.append("not read")
     if tensor.requires_grad:
         notes.append("requires_grad=True")
-    return f"{PREFIX}{', '.join([body, *notes])})"
+    text = PREFIX + body
+    for note in notes:
+        last_line = text[text.rfind("\n") + 1 :]
+        gap = ", " if len(last_line) + len(note) + 3 < LINE_WIDTH or unread else f",\n{' ' * len(PREFIX)}"
+        text += gap + note
+    return text + ")"
 
 
 def _values_text(tensor: Tensor) -> str:
     summarised = tensor.numel() > THRESHOLD
     if summarised:
-        # Take out the middle first, so that the cost does not depend on the size. numpy puts its dots where one item
-        # more than the edges is left.
         tensor = _without_middle(tensor)
     try:
         values = tensor.values_array()
@@ -68,11 +80,20 @@ def _values_text(tensor: Tensor) -> str:
 
 
 def _without_middle(tensor: Tensor) -> Tensor:
-    keep = EDGE_ITEMS + 1
-    index = [
-        np.r_[:keep, size - EDGE_ITEMS : size] if size > 2 * EDGE_ITEMS else np.arange(size) for size in tensor.shape
-    ]
-    return tensor[np.ix_(*index)]
+    """The corners of a big tensor, and one item more along each side for which numpy puts its dots.
+
+    Taken from the storage by their places: the tensor may be an expanded one that no array could hold.
+    """
+    places = np.array(tensor.storage_offset())
+    for size, step in zip(tensor.shape, tensor.stride(), strict=True):
+        kept = [*range(EDGE_ITEMS + 1), *range(size - EDGE_ITEMS, size)] if size > 2 * EDGE_ITEMS else range(size)
+        places = np.add.outer(places, np.array(kept, np.int64) * step)
+    storage = tensor.untyped_storage()
+    count = storage.nbytes() // tensor.itemsize
+    elements = storage.data[: count * tensor.itemsize].view(np.dtype((np.void, tensor.itemsize)))
+    corners = Storage(elements[places])
+    stride = strides.contiguous(places.shape)
+    return type(tensor)(corners, tensor.dtype, 0, places.shape, stride, False, tensor.is_conj(), tensor.is_neg())
 
 
 def _raw_values(tensor: Tensor) -> tuple[npt.NDArray[Any], Callable[[Any], str]]:
@@ -98,7 +119,8 @@ def _formatter(values: npt.NDArray[Any]) -> Callable[[Any], str]:
 
 def _float_formatter(values: npt.NDArray[Any]) -> Callable[[Any], str]:
     numbers = values.astype(np.float64).reshape(-1)
-    sizes = np.abs(numbers[np.isfinite(numbers) & (numbers != 0)])
+    numbers = numbers[np.isfinite(numbers) & (numbers != 0)]
+    sizes = np.abs(numbers)
     whole = bool((sizes == np.ceil(sizes)).all())
     wide = bool(sizes.size) and (sizes.max() / sizes.min() > 1000.0 or sizes.max() > 1e8)
     if wide or (not whole and sizes.min() < 1e-4):
@@ -111,5 +133,5 @@ def _float_formatter(values: npt.NDArray[Any]) -> Callable[[Any], str]:
     def plain(value: Any) -> str:
         return format(float(value), spec) + (point if np.isfinite(value) else "")
 
-    width = max(len(plain(value)) for value in numbers)
+    width = max((len(plain(value)) for value in numbers), default=1)
     return lambda value: plain(value).rjust(width)

@@ -1,0 +1,137 @@
+"""numpy's arrays, scalars and dtypes, built from what numpy's picklers write, numpy 1 and 2 alike.
+
+numpy's own `__setstate__` does the last step, on a state that was checked first: it trusts what it is given.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptfile.errors import FormatError, TensorError, UnsafeError
+from ptfile.machine.policy import Meaning, TypeRules
+
+_VALUE_DTYPE = re.compile(r"[biufcSUVmM]\d{1,9}|M8|m8")
+"""The names under which numpy pickles dtypes that hold plain values; `O` (objects) is not among them."""
+_DTYPE_VERSIONS = (3, 4)
+_MOST_DIMENSIONS = 64
+_MODULES = ("numpy.core", "numpy._core")
+
+
+def _dtype(name: object, align: object = False, copy: object = True) -> np.dtype[Any]:
+    if type(name) is not str or type(align) not in (bool, int) or type(copy) not in (bool, int):
+        raise FormatError("a numpy dtype is not built from a name and two flags")
+    if not _VALUE_DTYPE.fullmatch(name):
+        problem = f"numpy's dtype {name[:20]!r} does not hold plain values"
+        raise UnsafeError(problem, name=f"numpy.dtype {name[:20]}")
+    return np.dtype(name, align=bool(align), copy=True)
+
+
+def _set_dtype_state(target: np.dtype[Any], state: object) -> None:
+    """(version, byte order, subarray, names, fields, size, alignment, flags[, metadata of times])"""
+    if type(state) is not tuple or len(state) not in (8, 9) or state[0] not in _DTYPE_VERSIONS:
+        raise FormatError("the state of a numpy dtype is not one that numpy writes")
+    _, order, subarray, names, fields, size, alignment, flags, *times = state
+    if order not in ("<", ">", "|", "=") or not all(type(number) is int for number in (size, alignment, flags)):
+        raise FormatError("the state of a numpy dtype is not one that numpy writes")
+    if times and not (target.kind in "mM" or times == [None]):
+        raise FormatError("the dtype of no time has a time's metadata")
+    if target.kind == "V":
+        _check_void(subarray, names, fields, size)
+    elif (subarray, names, fields) != (None, None, None) or (size not in (-1, target.itemsize) and target.kind not in "SU"):
+        raise FormatError("a numpy dtype of simple values has fields, or a wrong size")
+    target.__setstate__(state)  # type: ignore[attr-defined]
+
+
+def _check_void(subarray: object, names: object, fields: object, size: int) -> None:
+    if subarray is not None or size < 0:
+        raise FormatError("a numpy dtype has a subarray, which ptfile does not read")
+    if names is None and fields is None:
+        return
+    if type(names) is not tuple or not isinstance(fields, Mapping) or set(names) != set(fields):
+        raise FormatError("the fields of a numpy dtype are not those that it names")
+    for name in names:
+        field = fields[name]
+        if type(name) is not str or type(field) is not tuple or len(field) != 2:
+            raise FormatError("a field of a numpy dtype is not a dtype and an offset")
+        dtype, offset = field
+        if not isinstance(dtype, np.dtype) or dtype.hasobject or type(offset) is not int:
+            raise FormatError("a field of a numpy dtype is not a dtype and an offset")
+        if not 0 <= offset <= size - dtype.itemsize:
+            raise FormatError(f"the field {name[:40]!r} of a numpy dtype lies outside it")
+
+
+def _reconstruct(kind: object, shape: object, code: object) -> npt.NDArray[Any]:
+    """An array that gets its state next."""
+    if kind is not np.ndarray or shape != (0,) or code not in (b"b", "b"):
+        raise UnsafeError("the pickle makes an array in a way that numpy does not", name="numpy.ndarray")
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _set_array_state(target: npt.NDArray[Any], state: object) -> None:
+    """(version, shape, dtype, whether it is in Fortran order, bytes)"""
+    if type(state) is not tuple or len(state) != 5 or target.shape != (0,) or target.dtype != np.dtype("b"):
+        raise FormatError("the state of a numpy array is not one that numpy writes")
+    version, shape, dtype, fortran, data = state
+    if type(data) is str:  # Python 2
+        data = data.encode("latin1")
+    if type(version) is not int or type(fortran) not in (bool, int) or type(data) is not bytes:
+        raise UnsafeError("a numpy array holds objects, not plain values", name="numpy.ndarray")
+    _check_fit(shape, dtype, len(data))
+    target.__setstate__((version, shape, dtype, fortran, data))
+
+
+def _check_fit(shape: object, dtype: object, size: int) -> None:
+    if type(shape) is not tuple or not all(type(length) is int and length >= 0 for length in shape):
+        raise TensorError("the shape of a numpy array is not a tuple of counts")
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise TensorError("a numpy array has no dtype of plain values")
+    if len(shape) > _MOST_DIMENSIONS or math.prod(shape) * dtype.itemsize != size:
+        raise TensorError(f"a numpy array of shape {shape} and {dtype} does not have {size} bytes")
+
+
+def _scalar(dtype: object, data: object = None) -> np.generic:
+    if type(data) is str:  # Python 2
+        data = data.encode("latin1")
+    if type(data) is not bytes:
+        raise UnsafeError("a numpy scalar holds an object, not a plain value", name="numpy scalar")
+    _check_fit((), dtype, len(data))
+    value = np.frombuffer(data, dtype)[0] if data else np.zeros((), dtype)[()]  # type: ignore[call-overload]
+    assert isinstance(value, np.generic)
+    return value
+
+
+def _from_buffer(data: object, dtype: object, shape: object, order: object) -> npt.NDArray[Any]:
+    """How numpy writes arrays with protocol 5."""
+    if not isinstance(data, (bytes, bytearray)) or order not in ("C", "F"):
+        raise FormatError("a numpy array is not built from bytes")
+    _check_fit(shape, dtype, len(data))
+    flat: npt.NDArray[Any] = np.frombuffer(data, dtype) if len(data) else np.zeros(0, dtype)  # type: ignore[call-overload]
+    return flat.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
+
+
+def _in_modules(name: str, builder: Callable[..., object]) -> dict[tuple[str, str], Meaning]:
+    """numpy 2 renamed `numpy.core` to `numpy._core`."""
+    module, _, function = name.rpartition(".")
+    return {(f"{package}.{module}", function): Meaning(call=builder) for package in _MODULES}
+
+
+NAMES: Mapping[tuple[str, str], Meaning] = {
+    ("numpy", "dtype"): Meaning(np.dtype, call=_dtype),
+    ("numpy", "ndarray"): Meaning(np.ndarray),
+    **_in_modules("multiarray._reconstruct", _reconstruct),
+    **_in_modules("multiarray.scalar", _scalar),
+    **_in_modules("numeric._frombuffer", _from_buffer),
+}
+
+DTYPE_RULES = TypeRules(set_state=_set_dtype_state)
+TYPES: Mapping[type, TypeRules] = {
+    np.ndarray: TypeRules(set_state=_set_array_state),
+    # Each dtype is of a class of its own.
+    **{type(np.dtype(code)): DTYPE_RULES for code in (*np.typecodes["All"].replace("O", ""), "V", "S", "U", "M8", "m8")},
+}

@@ -1,0 +1,234 @@
+"""Values of Python's own library that people keep in checkpoints, built from what their picklers write.
+
+Each builder takes the arguments that `__reduce__` of its class gives and refuses others. None of them runs anything
+but a constructor of the standard library on values of known types.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import datetime
+import decimal
+import fractions
+import pathlib
+import sys
+import types
+import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ptfile.errors import FormatError, UnsafeError, UnsupportedError
+from ptfile.machine.keys import check_keys
+from ptfile.machine.policy import Meaning, TypeRules
+
+
+def _takes(*signatures: tuple[type, ...], build: Callable[..., object]) -> Callable[..., object]:
+    """A builder that takes arguments of exactly these types (one tuple of types a signature)."""
+
+    def checked(*arguments: object) -> object:
+        kinds = tuple(type(argument) for argument in arguments)
+        if kinds not in signatures:
+            names = ", ".join(kind.__name__ for kind in kinds)
+            raise FormatError(f"it has arguments ({names}) that its pickler never writes")
+        return build(*arguments)
+
+    return checked
+
+
+# bytes and numbers
+
+
+def _encode(text: object, encoding: object) -> bytes:
+    # How protocol 2 writes bytes.
+    if type(text) is not str or encoding != "latin1":
+        raise UnsafeError(f"the pickle calls _codecs.encode with {encoding!r:.40}", name="_codecs.encode")
+    return text.encode("latin1")
+
+
+def _fraction(numerator: object, denominator: object = None) -> fractions.Fraction:
+    if type(numerator) is str and denominator is None:  # up to Python 3.10
+        top, _, bottom = numerator.partition("/")
+        return fractions.Fraction(int(top), int(bottom or 1))
+    if type(numerator) is int and type(denominator) is int:
+        return fractions.Fraction(numerator, denominator)
+    raise FormatError("a Fraction is not built from two integers")
+
+
+# containers
+
+
+def _set(items: object = ()) -> set[Any]:
+    return set(_elements(items))
+
+
+def _frozenset(items: object = ()) -> frozenset[Any]:
+    return frozenset(_elements(items))
+
+
+def _elements(items: object) -> list[Any]:
+    if type(items) is not list and items != ():
+        raise FormatError("a set is not built from a list")
+    elements: list[Any] = list(items)  # type: ignore[call-overload]
+    check_keys(elements)
+    return elements
+
+
+def _ordered_dict(items: object = ()) -> OrderedDict[Any, Any]:
+    """Python 3 stores the items afterwards; Python 2 gives a list of [key, value] lists."""
+    if items != () and not (type(items) is list and all(type(pair) is list and len(pair) == 2 for pair in items)):
+        raise FormatError("an OrderedDict is not built from a list of pairs")
+    pairs: list[Any] = list(items)  # type: ignore[call-overload]
+    check_keys(key for key, _ in pairs)
+    return OrderedDict(pairs)
+
+
+def _counter(counts: object = None) -> Counter[Any]:
+    counts = {} if counts is None else counts
+    if type(counts) is not dict or not all(type(count) is int for count in counts.values()):
+        raise FormatError("a Counter is not built from a dict of integers")
+    return Counter(counts)
+
+
+def _update_counter(target: Counter[Any], pairs: list[tuple[Any, Any]]) -> None:
+    if not all(type(count) is int for _, count in pairs):
+        raise FormatError("a Counter counts in integers")
+    dict.update(target, pairs)
+
+
+_FACTORIES: tuple[Any, ...] = (None, int, float, bool, complex, str, bytes, list, tuple, dict, set, frozenset, OrderedDict)
+
+
+def _defaultdict(factory: object = None) -> defaultdict[Any, Any]:
+    if factory not in _FACTORIES:
+        name = str(factory)
+        raise UnsafeError(f"a defaultdict makes its values by calling {name}", name=name)
+    return defaultdict(factory)  # type: ignore[arg-type]
+
+
+def _deque(items: object = (), maxlen: object = None) -> deque[Any]:
+    if type(items) not in (tuple, list) or not (maxlen is None or (type(maxlen) is int and maxlen >= 0)):
+        raise FormatError("a deque is not built from a list and a length")
+    return deque(items, maxlen)  # type: ignore[arg-type]
+
+
+def _array(typecode: object, items: object) -> array.array[Any]:
+    if type(typecode) is not str or typecode not in array.typecodes or type(items) not in (list, str, bytes):
+        raise FormatError("an array is not built from a type code and a list")
+    return array.array(typecode, items)  # type: ignore[arg-type]
+
+
+# times
+
+
+def _datetime(packed: object, zone: object = None) -> datetime.datetime:
+    return datetime.datetime(*_packed_time(packed, 10, zone))  # type: ignore[arg-type, misc]
+
+
+def _time(packed: object, zone: object = None) -> datetime.time:
+    return datetime.time(*_packed_time(packed, 6, zone))  # type: ignore[arg-type, misc]
+
+
+def _packed_time(packed: object, size: int, zone: object) -> tuple[object, ...]:
+    if type(packed) is not bytes or len(packed) != size or not (zone is None or type(zone) is datetime.timezone):
+        raise FormatError("a time is not built from its packed bytes and a timezone")
+    return (packed,) if zone is None else (packed, zone)
+
+
+def _date(packed: object) -> datetime.date:
+    if type(packed) is not bytes or len(packed) != 4:
+        raise FormatError("a date is not built from its 4 packed bytes")
+    return datetime.date(packed)  # type: ignore[call-arg, arg-type]
+
+
+# objects with attributes
+
+
+def check_attributes(kind: type, state: object) -> dict[str, Any]:
+    """The state, if it is a dict of attributes that hide nothing of the class."""
+    if type(state) is not dict or not all(type(name) is str for name in state):
+        raise FormatError(f"the state of a {kind.__name__} is not a dict of attributes")
+    for name in state:
+        if name.startswith("__") or hasattr(kind, name):
+            raise UnsafeError(f"the attribute {name} of a {kind.__name__} would hide its own", name=name)
+    return state
+
+
+def _set_attributes(target: Any, state: object) -> None:
+    vars(target).update(check_attributes(type(target), state))
+
+
+def _set_uuid_state(target: uuid.UUID, state: object) -> None:
+    if type(state) is not dict or type(state.get("int")) is not int or not 0 <= state["int"] < 1 << 128:
+        raise FormatError("the state of a UUID is not an integer of 128 bits")
+    object.__setattr__(target, "int", state["int"])
+    # Where it came from is kept as a number; the default is left out of the pickle.
+    object.__setattr__(target, "is_safe", uuid.SafeUUID(state.get("is_safe", uuid.SafeUUID.unknown.value)))
+
+
+def _path(kind: type[pathlib.PurePath]) -> Callable[..., object]:
+    def build(*parts: object) -> pathlib.PurePath:
+        if not all(type(part) is str for part in parts):
+            raise FormatError("a path is not built from text")
+        try:
+            return kind(*parts)  # type: ignore[arg-type]
+        except NotImplementedError as error:  # a WindowsPath elsewhere, or the other way round
+            fix = "Load it on the other system, or save the path as text"
+            raise UnsupportedError(f"a {kind.__name__} cannot exist on this system", fix=fix) from error
+
+    return build
+
+
+_PATHS = (
+    pathlib.PurePosixPath,
+    pathlib.PureWindowsPath,
+    pathlib.PosixPath,
+    pathlib.WindowsPath,
+)
+
+NAMES: Mapping[tuple[str, str], Meaning] = {
+    ("_codecs", "encode"): Meaning(call=_encode),
+    ("builtins", "bytes"): Meaning(bytes, call=_takes((), build=bytes)),
+    ("builtins", "bytearray"): Meaning(bytearray, call=_takes((), (bytes,), (str, str), build=bytearray)),
+    ("builtins", "complex"): Meaning(complex, call=_takes((float, float), build=complex)),
+    ("builtins", "set"): Meaning(set, call=_set),
+    ("builtins", "frozenset"): Meaning(frozenset, call=_frozenset),
+    ("builtins", "range"): Meaning(range, call=_takes((int, int, int), build=range)),
+    ("builtins", "slice"): Meaning(slice, call=slice),
+    ("builtins", "Ellipsis"): Meaning(Ellipsis),
+    ("builtins", "NotImplemented"): Meaning(NotImplemented),
+    **{("builtins", kind.__name__): Meaning(kind) for kind in (int, float, bool, str, list, tuple, dict)},
+    ("collections", "OrderedDict"): Meaning(OrderedDict, call=_ordered_dict),
+    ("collections", "Counter"): Meaning(Counter, call=_counter),
+    ("collections", "defaultdict"): Meaning(defaultdict, call=_defaultdict),
+    ("collections", "deque"): Meaning(deque, call=_deque),
+    ("array", "array"): Meaning(array.array, call=_array),
+    ("datetime", "datetime"): Meaning(datetime.datetime, call=_datetime),
+    ("datetime", "date"): Meaning(datetime.date, call=_date),
+    ("datetime", "time"): Meaning(datetime.time, call=_time),
+    ("datetime", "timedelta"): Meaning(datetime.timedelta, call=_takes((int, int, int), build=datetime.timedelta)),
+    ("datetime", "timezone"): Meaning(
+        datetime.timezone,
+        call=_takes((datetime.timedelta,), (datetime.timedelta, str), build=datetime.timezone),
+    ),
+    ("decimal", "Decimal"): Meaning(decimal.Decimal, call=_takes((str,), build=decimal.Decimal)),
+    ("fractions", "Fraction"): Meaning(fractions.Fraction, call=_fraction),
+    ("uuid", "UUID"): Meaning(uuid.UUID, new=_takes((), build=lambda: uuid.UUID.__new__(uuid.UUID))),
+    ("argparse", "Namespace"): Meaning(argparse.Namespace, new=_takes((), build=argparse.Namespace)),
+    ("types", "SimpleNamespace"): Meaning(types.SimpleNamespace, call=_takes((), build=types.SimpleNamespace)),
+    # Python 3.13 moved the classes; they are written under the module that the running Python has.
+    **{
+        (module, kind.__name__): Meaning(kind, call=_path(kind)) for module in ("pathlib", "pathlib._local") for kind in _PATHS
+    },
+}
+
+TYPES: Mapping[type, TypeRules] = {
+    OrderedDict: TypeRules(update=OrderedDict.update, set_state=_set_attributes),
+    Counter: TypeRules(update=_update_counter, set_state=_set_attributes),
+    defaultdict: TypeRules(update=defaultdict.update),
+    deque: TypeRules(extend=deque.extend),
+    argparse.Namespace: TypeRules(set_state=_set_attributes),
+    types.SimpleNamespace: TypeRules(set_state=_set_attributes),
+    uuid.UUID: TypeRules(set_state=_set_uuid_state),
+}

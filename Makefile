@@ -26,7 +26,7 @@ check: $(CHECK)/ready
 	$(CHECK)/bin/lint-imports
 
 bench: $(TORCH)/ready
-	$(TORCH)/bin/python bench/run.py
+	$(TORCH)/bin/python bench/run.py $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
 
 .venv-demo/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-demo

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import Any
+from typing import Any, Literal
 
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.errors import FormatError, UnsupportedError, located
-from ptfile.formats.pickles import run_safely, run_trusting
+from ptfile.formats.pickles import PickleRunner, SafeRunner, TrustingRunner
 from ptfile.formats.storages import MapLocation
 from ptfile.formats.zip_format import ZipFormatReader
 from ptfile.limits import Limits
+from ptfile.machine.vm import Python2Text
 from ptfile.sources import FileObjectSource, LocalSource, MappedSource, Source
 
 _DEFAULT_LIMITS = Limits()
@@ -25,6 +26,9 @@ def load(
     *,
     weights_only: bool = True,
     mmap: bool | None = None,
+    unknown: Literal["error", "inert"] = "error",
+    encoding: str = "utf-8",
+    errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
 ) -> Any:
     """Load an object that `ptfile.save` or `torch.save` wrote.
@@ -39,6 +43,9 @@ def load(
         Do that only with files that you trust.
     mmap: True maps the file (a path) into memory instead of reading it. Writing to the tensors does not change the
         file. Checksums of storages are not verified then.
+    unknown: what becomes of objects of classes that ptfile does not know: "error" raises UnsafeError, "inert" makes
+        an `InertRecord` of each, which keeps all that the file says about it, and runs nothing.
+    encoding, errors: how to read the strings of Python 2, as in `pickle.load`; "bytes" leaves them as bytes.
     limits: bounds on what the file may make ptfile do.
 
     Raises FormatError for a damaged file or one that is no checkpoint, UnsafeError for a pickle that names what it
@@ -55,12 +62,13 @@ def load(
     if weights_only and pickle_module is not None:
         message = "pickle_module is used only with weights_only=False: the safe way needs no other pickler"
         raise ValueError(message)
+    text = Python2Text(encoding, errors)
+    runner: PickleRunner = SafeRunner(limits, unknown, text)
+    if not weights_only:
+        runner = TrustingRunner(pickle_module or pickle, text)
     with open_source(f, mmap=bool(mmap)) as source:
         reader = open_format(source, limits)
-        if weights_only:
-            value = reader.load(lambda data, find: run_safely(data, find, limits), map_location)
-        else:
-            value = reader.load(lambda data, find: run_trusting(data, find, pickle_module or pickle), map_location)
+        value = reader.load(runner, map_location)
         reader.fill()
     return value
 

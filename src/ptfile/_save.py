@@ -8,7 +8,7 @@ from typing import Any
 
 from ptfile._types import Path, Writable
 from ptfile.errors import UnsupportedError
-from ptfile.formats.zip_format import PreparedSave, root_for_path, root_for_stream
+from ptfile.formats.zip_format import ALIGNMENT, PreparedSave, ZipOptions, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 
 DEFAULT_PROTOCOL = 2
@@ -21,6 +21,9 @@ def save(
     pickle_protocol: int = DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization: bool = True,
     _disable_byteorder_record: bool = False,
+    *,
+    storage_alignment: int = ALIGNMENT,
+    checksum: bool = True,
 ) -> None:
     """Save an object to a file, in the bytes that `torch.save` of PyTorch 2.13 writes for it.
 
@@ -30,6 +33,9 @@ def save(
         beside the file that is there and renamed over it: if the save fails, the old file is as it was.
     pickle_module: the module whose `Pickler` pickles the object, such as `dill` or `cloudpickle`.
     pickle_protocol: 2, as in PyTorch, to 5.
+
+    storage_alignment: bytes to whose multiples the records are aligned, as PyTorch's setting of that name.
+    checksum: False leaves the checksums out, as PyTorch's `set_crc32_options(False)`: a damaged file then loads.
 
     Raises OSError if the file cannot be written, and what the pickler raises for objects that cannot be pickled, in
     that case before anything is opened.
@@ -57,7 +63,7 @@ def save(
         root,
         pickle_module=pickle_module,
         pickle_protocol=pickle_protocol,
-        byte_order_first=not _disable_byteorder_record,
+        options=ZipOptions(not _disable_byteorder_record, storage_alignment, checksum),
     )
     with sink:
         prepared.write(sink)

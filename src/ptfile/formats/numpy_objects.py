@@ -23,6 +23,11 @@ _MOST_DIMENSIONS = 64
 _MODULES = ("numpy.core", "numpy._core")
 
 
+def _any_dtype(name: object, align: object = False, copy: object = True) -> np.dtype[Any]:
+    """A dtype of plain values, or of objects, which are whatever else the pickle holds."""
+    return np.dtype("O") if name in ("O8", "O4") else _dtype(name, align, copy)
+
+
 def _dtype(name: object, align: object = False, copy: object = True) -> np.dtype[Any]:
     if type(name) is not str or type(align) not in (bool, int) or type(copy) not in (bool, int):
         raise FormatError("a numpy dtype is not built from a name and two flags")
@@ -86,6 +91,19 @@ def _set_array_state(target: npt.NDArray[Any], state: object) -> None:
     target.__setstate__((version, shape, dtype, fortran, data))
 
 
+def _set_any_array_state(target: npt.NDArray[Any], state: object) -> None:
+    """The same, but an array of objects has a list of them instead of bytes."""
+    if type(state) is tuple and len(state) == 5 and isinstance(state[2], np.dtype) and state[2].hasobject:
+        _, shape, dtype, _, items = state
+        if dtype != np.dtype("O") or type(items) is not list or type(shape) is not tuple or target.shape != (0,):
+            raise UnsafeError("a numpy array mixes objects and plain values", name="numpy.ndarray")
+        if not all(type(length) is int and length >= 0 for length in shape) or math.prod(shape) != len(items):
+            raise TensorError(f"a numpy array of shape {shape} does not have {len(items)} items")
+        target.__setstate__(state)
+        return
+    _set_array_state(target, state)
+
+
 def _check_fit(shape: object, dtype: object, size: int) -> None:
     if type(shape) is not tuple or not all(type(length) is int and length >= 0 for length in shape):
         raise TensorError("the shape of a numpy array is not a tuple of counts")
@@ -134,4 +152,11 @@ TYPES: Mapping[type, TypeRules] = {
     np.ndarray: TypeRules(set_state=_set_array_state),
     # Each dtype is of a class of its own.
     **{type(np.dtype(code)): DTYPE_RULES for code in (*np.typecodes["All"].replace("O", ""), "V", "S", "U", "M8", "m8")},
+}
+
+OBJECT_NAMES: Mapping[tuple[str, str], Meaning] = {("numpy", "dtype"): Meaning(np.dtype, call=_any_dtype)}
+"""Instead of the above where a file is only looked into: arrays of objects as well."""
+OBJECT_TYPES: Mapping[type, TypeRules] = {
+    np.ndarray: TypeRules(set_state=_set_any_array_state),
+    type(np.dtype("O")): DTYPE_RULES,
 }

@@ -4,37 +4,59 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ptfile.errors import FormatError
-from ptfile.formats.rebuild import NAMES, POLICY
+from ptfile.formats.vocabulary import TORCH_NAMES, policy
 from ptfile.limits import Limits
 from ptfile.machine.names import Global
-from ptfile.machine.vm import Machine
+from ptfile.machine.policy import Unknown
+from ptfile.machine.vm import Machine, Python2Text
 
 
-def run_safely(pickle: bytes, load_persistent: Callable[[object], object], limits: Limits) -> Any:
-    """The pickle's value. Nothing is imported; raises UnsafeError for names outside the table."""
-    value, end = Machine(POLICY, load_persistent, limits=limits).run(pickle)
-    if end != len(pickle):
-        raise FormatError(f"{len(pickle) - end} bytes follow the end of the pickle", offset=end)
-    return value
+class PickleRunner(Protocol):
+    """Runs the pickle that begins at `start`: returns its value and the position behind it."""
+
+    def run(
+        self, data: bytes, load_persistent: Callable[[object], object], start: int = 0
+    ) -> tuple[Any, int]: ...
 
 
-def run_trusting(pickle: bytes, load_persistent: Callable[[object], object], pickle_module: Any) -> Any:
-    """The pickle's value, made by `pickle_module.Unpickler`: **this runs whatever code the pickle names.**
+@dataclass(frozen=True, slots=True)
+class SafeRunner:
+    """Runs pickles by ptfile's own machine. Nothing that they name is imported or called."""
+
+    limits: Limits
+    unknown: Unknown
+    text: Python2Text
+
+    def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
+        machine = Machine(policy(self.unknown), load_persistent, limits=self.limits, text=self.text)
+        return machine.run(data, start)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustingRunner:
+    """Runs pickles by `pickle_module.Unpickler`: **whatever code they name is run.**
 
     Names of PyTorch that ptfile has a builder for become ptfile's objects; all others are imported.
     """
 
-    class Unpickler(pickle_module.Unpickler):  # type: ignore[misc, name-defined]
-        def find_class(self, module: str, name: str) -> Any:
-            found = NAMES.get((module, name))
-            if found is not None:
-                return found.value or found.call or Global(module, name)
-            return super().find_class(module, name)
+    pickle_module: Any
+    text: Python2Text
 
-        def persistent_load(self, persistent_id: object) -> object:
-            return load_persistent(persistent_id)
+    def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
+        class Unpickler(self.pickle_module.Unpickler):  # type: ignore[misc, name-defined]
+            def find_class(self, module: str, name: str) -> Any:
+                found = TORCH_NAMES.get((module, name))
+                if found is not None and module != "builtins":
+                    return found.value or found.call or Global(module, name)
+                return super().find_class(module, name)
 
-    return Unpickler(io.BytesIO(pickle)).load()
+            def persistent_load(self, persistent_id: object) -> object:
+                return load_persistent(persistent_id)
+
+        stream = io.BytesIO(data)
+        stream.seek(start)
+        value = Unpickler(stream, encoding=self.text.encoding, errors=self.text.errors).load()
+        return value, stream.tell()

@@ -1,134 +1,237 @@
-"""The map from a name in a pickle to a builder, and back from a type to how it is pickled: both ways in one file.
+"""Strided tensors: from the name and arguments in a pickle to a tensor, and back, both ways in one file.
 
-The names and the order of the arguments are those of `torch/_utils.py` and `Tensor._reduce_ex_internal` in
-`torch/_tensor.py`.
+The names and the order of the arguments are those of `torch/_utils.py`, `Tensor._reduce_ex_internal` in
+`torch/_tensor.py` and `Parameter.__reduce_ex__` in `torch/nn/parameter.py`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
-from ptfile.errors import TensorError, UnsupportedError
-from ptfile.formats import numpy_objects, python_objects
+import numpy as np
+
+from ptfile.errors import TensorError, UnsafeError, UnsupportedError
+from ptfile.formats.arguments import exactly, fresh, fresh_hooks, no_hooks, shape_tuple, torch_utils
+from ptfile.formats.rebuild_layouts import BUILDERS as LAYOUT_BUILDERS
+from ptfile.formats.rebuild_layouts import REDUCERS as LAYOUT_REDUCERS
 from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE
 from ptfile.machine.encoder import Reducer
-from ptfile.machine.names import Global
-from ptfile.machine.policy import Meaning, Policy, TypeRules
-from ptfile.tensors import dtypes
+from ptfile.machine.names import Global, InertName
+from ptfile.machine.policy import Meaning, TypeRules
+from ptfile.tensors.create import empty_meta, tensor
 from ptfile.tensors.dtypes import DType
+from ptfile.tensors.nested import WrapperTensor
+from ptfile.tensors.parameter import Parameter
+from ptfile.tensors.python_side import Attributed, PythonSide
 from ptfile.tensors.storage import Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
-REBUILD_TENSOR_V2 = Global("torch._utils", "_rebuild_tensor_v2")
-REBUILD_TENSOR_V3 = Global("torch._utils", "_rebuild_tensor_v3")
+Reduced: TypeAlias = "tuple[Global, tuple[Any, ...]]"
+
+TENSOR_CLASS = Global("torch", "Tensor")
+REBUILD_TENSOR_V2 = torch_utils("_rebuild_tensor_v2")
+REBUILD_TENSOR_V3 = torch_utils("_rebuild_tensor_v3")
+REBUILD_META = torch_utils("_rebuild_meta_tensor_no_storage")
+REBUILD_FROM_CPU = torch_utils("_rebuild_device_tensor_from_cpu_tensor")
+REBUILD_WRAPPER = torch_utils("_rebuild_wrapper_subclass")
+REBUILD_PARAMETER = torch_utils("_rebuild_parameter")
+REBUILD_PARAMETER_WITH_STATE = torch_utils("_rebuild_parameter_with_state")
+REBUILD_FROM_TYPE_V2 = Global("torch._tensor", "_rebuild_from_type_v2")
+
+_SAVED_THROUGH_CPU = ("xla", "maia", "mtia")
+"""Kinds of device whose tensors are saved as CPU tensors and a device tag."""
 
 
-# tensors: from arguments
+# plain tensors
 
 
-def _rebuild_tensor_v2(
+def _tensor_v1(storage: object, offset: int, shape: object, stride: object) -> Tensor:
+    return _strided(exactly(storage, TypedStorage, "the storage"), offset, shape, stride, False)
+
+
+def _tensor_v2(
     storage: object,
-    offset: int,
-    shape: tuple[int, ...],
-    stride: tuple[int, ...],
-    requires_grad: bool,
-    hooks: object,
-    metadata: object = None,
-) -> Tensor:
-    if not isinstance(storage, TypedStorage):
-        raise TensorError(f"a tensor is built on a {type(storage).__name__} where a typed storage belongs")
-    _check_hooks(hooks)
-    return _tensor(storage.storage, storage.dtype, offset, shape, stride, requires_grad, metadata)
-
-
-def _rebuild_tensor_v3(
-    storage: object,
-    offset: int,
-    shape: tuple[int, ...],
-    stride: tuple[int, ...],
-    requires_grad: bool,
-    hooks: object,
-    dtype: object,
-    metadata: object = None,
-) -> Tensor:
-    if not isinstance(storage, Storage) or not isinstance(dtype, DType):
-        raise TensorError("a tensor is not built on an untyped storage and a dtype")
-    _check_hooks(hooks)
-    return _tensor(storage, dtype, offset, shape, stride, requires_grad, metadata)
-
-
-def _tensor(
-    storage: Storage,
-    dtype: DType,
     offset: int,
     shape: object,
     stride: object,
     requires_grad: object,
-    metadata: object,
+    hooks: object,
+    metadata: object = None,
 ) -> Tensor:
-    if type(shape) is not tuple or type(stride) is not tuple or type(requires_grad) is not bool:
-        raise TensorError("a tensor's shape and strides are not tuples, or requires_grad is no boolean")
+    no_hooks(hooks)
+    return _strided(exactly(storage, TypedStorage, "the storage"), offset, shape, stride, requires_grad, metadata)
+
+
+def _tensor_v3(
+    storage: object,
+    offset: int,
+    shape: object,
+    stride: object,
+    requires_grad: object,
+    hooks: object,
+    dtype: object,
+    metadata: object = None,
+) -> Tensor:
+    no_hooks(hooks)
+    untyped = exactly(storage, Storage, "the storage")
+    typed = TypedStorage(untyped, exactly(dtype, DType, "the dtype"))
+    return _strided(typed, offset, shape, stride, requires_grad, metadata)
+
+
+def _strided(
+    storage: TypedStorage, offset: int, shape: object, stride: object, requires_grad: object, metadata: object = None
+) -> Tensor:
+    place = (offset, shape_tuple(shape, "the shape"), shape_tuple(stride, "the stride"))
+    grad = exactly(requires_grad, bool, "requires_grad")
     flags = {} if metadata is None else _flags(metadata)
-    return Tensor(storage, dtype, offset, shape, stride, requires_grad=requires_grad, **flags)
-
-
-def _check_hooks(hooks: object) -> None:
-    if not isinstance(hooks, dict) or hooks:
-        raise UnsupportedError("a tensor was saved with hooks, which are code")
+    return Tensor(storage.storage, storage.dtype, *place, grad, **flags)
 
 
 def _flags(metadata: object) -> dict[str, bool]:
-    if not isinstance(metadata, dict) or not metadata.keys() <= {"conj", "neg"}:
+    if type(metadata) is not dict or not metadata.keys() <= {"conj", "neg"}:
         raise TensorError(f"a tensor has metadata that PyTorch does not write: {metadata!r:.80}")
-    return {name: bool(value) for name, value in metadata.items()}
+    return {name: exactly(value, bool, name) for name, value in metadata.items()}
 
 
-# tensors: to arguments
+def _meta(dtype: object, shape: object, stride: object, requires_grad: object) -> Tensor:
+    sizes = (shape_tuple(shape, "the shape"), shape_tuple(stride, "the stride"))
+    return empty_meta(*sizes, dtype=exactly(dtype, DType, "the dtype"), requires_grad=exactly(requires_grad, bool, "grad"))
 
 
-def _reduce_tensor(tensor: Tensor) -> tuple[Global, tuple[Any, ...]]:
-    dtype, storage = tensor.dtype, tensor.untyped_storage()
-    # The pickler writes a tuple that it has met before as a reference; PyTorch makes new ones for each tensor.
-    place = (tensor.storage_offset(), _fresh(tensor.shape), _fresh(tensor.stride()), tensor.requires_grad)
+def _from_numpy(array: object, dtype: object, device: object, requires_grad: object) -> Tensor:
+    values = tensor(exactly(array, np.ndarray, "the data"), dtype=exactly(dtype, DType, "the dtype"))
+    return _on_device(values, device, requires_grad)
+
+
+def _from_cpu(data: object, dtype: object, device: object, requires_grad: object) -> Tensor:
+    values = exactly(data, Tensor, "the data")
+    if values.dtype is not dtype:
+        values = tensor(values, dtype=exactly(dtype, DType, "the dtype"))
+    return _on_device(values, device, requires_grad)
+
+
+def _on_device(values: Tensor, device: object, requires_grad: object) -> Tensor:
+    values.untyped_storage().device = exactly(device, str, "the device")
+    values.requires_grad = exactly(requires_grad, bool, "requires_grad")
+    return values
+
+
+def _reduce_strided(tensor: Tensor) -> Reduced:
+    dtype, storage, device = tensor.dtype, tensor.untyped_storage(), tensor.device
+    if device == "meta":
+        return REBUILD_META, (dtype, fresh(tensor.shape), fresh(tensor.stride()), tensor.requires_grad)
+    if device.partition(":")[0] in _SAVED_THROUGH_CPU:
+        place = (tensor.storage_offset(), tensor.shape, tensor.stride())
+        on_cpu = Tensor(Storage(storage.data), dtype, *place, conj=tensor.is_conj(), neg=tensor.is_neg())
+        return REBUILD_FROM_CPU, (on_cpu, dtype, device, tensor.requires_grad)
+    view = (tensor.storage_offset(), fresh(tensor.shape), fresh(tensor.stride()), tensor.requires_grad, fresh_hooks())
     flags = {name: True for name, flag in (("conj", tensor.is_conj()), ("neg", tensor.is_neg())) if flag}
     metadata = (flags,) if flags else ()
-    hooks: OrderedDict[object, object] = OrderedDict()
     if dtype.storage_class is not None:
-        return REBUILD_TENSOR_V2, (TypedStorage(storage, dtype), *place, hooks, *metadata)
+        return REBUILD_TENSOR_V2, (TypedStorage(storage, dtype), *view, *metadata)
     if not dtype.can_be_saved:
         raise UnsupportedError(f"PyTorch has no way to save a tensor of {dtype}")
-    return REBUILD_TENSOR_V3, (storage, *place, hooks, dtype, *metadata)
+    return REBUILD_TENSOR_V3, (storage, *view, dtype, *metadata)
 
 
-def _fresh(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(list(numbers))
+# tensors that are more: parameters, subclasses, attributes
+
+
+def _parameter(data: object, requires_grad: object, hooks: object, state: object = None) -> Parameter:
+    no_hooks(hooks)
+    if type(data) is not Tensor or data.python_side is not None:
+        raise UnsupportedError(f"a parameter that is not a plain strided tensor but a {type(data).__name__}")
+    parameter = Parameter(data, exactly(requires_grad, bool, "requires_grad"))
+    if state is not None:
+        parameter.python_side = PythonSide(state=_checked_state(state))
+    return parameter
+
+
+def _reduce_parameter(parameter: Parameter) -> Reduced:
+    arguments = (parameter.data, parameter.requires_grad, fresh_hooks())
+    if parameter.python_side is None:
+        return REBUILD_PARAMETER, arguments
+    return REBUILD_PARAMETER_WITH_STATE, (*arguments, parameter.python_side.state)
+
+
+def _from_type(builder: object, kind: object, arguments: object, state: object) -> Attributed:
+    """A tensor that some builder makes, as an instance of a class, with attributes."""
+    build = BUILDERS.get(builder) if isinstance(builder, Global) else None
+    if build is None:
+        raise UnsafeError(f"a tensor is built by {builder!s:.80}, which is no builder of tensors", name=str(builder))
+    if not isinstance(kind, Global | InertName):
+        raise TensorError("the class of a tensor is not a name")
+    made = build(*exactly(arguments, tuple, "the arguments"))
+    assert isinstance(made, Attributed)
+    made.python_side = PythonSide(None if kind == TENSOR_CLASS else kind, _checked_state(state))
+    return made
+
+
+def _checked_state(state: object) -> object:
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    for part in parts:
+        if part is not None and not (type(part) is dict and all(type(name) is str for name in part)):
+            raise TensorError("the attributes of a tensor are not a dict by name")
+        for name in part or ():
+            if name.startswith("__"):
+                raise UnsafeError(f"the attribute {name} of a tensor would hide its own", name=name)
+    return state
+
+
+def _wrapper(*arguments: object) -> WrapperTensor:
+    """(class, dtype, shape, stride, storage offset, layout, device, requires_grad)"""
+    _, dtype, shape, _, _, layout, _, requires_grad = arguments
+    sizes = shape_tuple(shape, "the shape")
+    grad = exactly(requires_grad, bool, "requires_grad")
+    return WrapperTensor(exactly(dtype, DType, "the dtype"), sizes, layout, grad, arguments)
+
+
+def _with_python_side(reduce: Callable[[Any], Reduced]) -> Reducer:
+    def reduce_all(tensor: Any) -> Reduced:
+        reduced = reduce(tensor)
+        side: PythonSide | None = tensor.python_side
+        if side is None:
+            return reduced
+        return REBUILD_FROM_TYPE_V2, (reduced[0], side.kind or TENSOR_CLASS, reduced[1], side.state)
+
+    return reduce_all
 
 
 # the tables
 
-_ADVICE = "If you trust the file, load it with weights_only=False, which runs the code that it names"
+BUILDERS: Mapping[Global, Callable[..., object]] = {
+    torch_utils("_rebuild_tensor"): _tensor_v1,
+    REBUILD_TENSOR_V2: _tensor_v2,
+    REBUILD_TENSOR_V3: _tensor_v3,
+    REBUILD_META: _meta,
+    REBUILD_FROM_CPU: _from_cpu,
+    torch_utils("_rebuild_device_tensor_from_numpy"): _from_numpy,
+    torch_utils("_rebuild_xla_tensor"): _from_numpy,
+    REBUILD_WRAPPER: _wrapper,
+    REBUILD_PARAMETER: _parameter,
+    REBUILD_PARAMETER_WITH_STATE: _parameter,
+    **LAYOUT_BUILDERS,
+}
+"""The functions that make tensors, by their names in a pickle."""
 
 NAMES: Mapping[tuple[str, str], Meaning] = {
-    ("torch._utils", "_rebuild_tensor_v2"): Meaning(call=_rebuild_tensor_v2),
-    ("torch._utils", "_rebuild_tensor_v3"): Meaning(call=_rebuild_tensor_v3),
+    **{(name.module, name.name): Meaning(call=builder) for name, builder in BUILDERS.items()},
+    ("torch._tensor", "_rebuild_from_type_v2"): Meaning(call=_from_type),
+    ("torch._tensor", "_rebuild_from_type"): Meaning(call=_from_type),
+    ("torch.tensor", "_rebuild_from_type"): Meaning(call=_from_type),  # the module's name in 1.8
+    ("torch", "Tensor"): Meaning(),
+    ("torch.nn.parameter", "Parameter"): Meaning(),
+    ("torch.nn.parameter", "Buffer"): Meaning(),
     **{("torch", name): Meaning() for name in STORAGE_CLASSES},
     **{(module, "UntypedStorage"): Meaning() for module in (UNTYPED_STORAGE.module, "torch")},
-    **{("torch", name): Meaning(dtype) for name, dtype in dtypes.BY_NAME.items()},
 }
 
-TYPES: Mapping[type, TypeRules] = {
-    Tensor: TypeRules(never_a_key=True),
-}
-
-POLICY = Policy(
-    {**python_objects.NAMES, **numpy_objects.NAMES, **NAMES},
-    {**python_objects.TYPES, **numpy_objects.TYPES, **TYPES},
-    _ADVICE,
-)
+TYPES: Mapping[type, TypeRules] = {kind: TypeRules(never_a_key=True) for kind in (Tensor, Parameter)}
 
 REDUCERS: Mapping[type, Reducer] = {
-    Tensor: _reduce_tensor,
-    DType: lambda dtype: Global("torch", dtype.name),
+    Tensor: _with_python_side(_reduce_strided),
+    Parameter: _reduce_parameter,
+    WrapperTensor: _with_python_side(lambda wrapper: (REBUILD_WRAPPER, wrapper.saved_as)),
+    **{kind: _with_python_side(reduce) for kind, reduce in LAYOUT_REDUCERS.items()},
 }

@@ -98,7 +98,8 @@ class LoadedStorages:
             storage = self._make(key, nbytes, dtype)
             self._by_key[key] = (self._place(storage, location), dtype)
         storage, first_dtype = self._by_key[key]
-        if first_dtype is not dtype or storage.nbytes() != nbytes:
+        # An untyped storage and one of uint8 are the same to PyTorch.
+        if (first_dtype or dtypes.uint8) is not (dtype or dtypes.uint8) or storage.nbytes() != nbytes:
             raise TensorError(f"storage {key} is asked for with two types or sizes")
         return storage if dtype is None else TypedStorage(storage, dtype)
 

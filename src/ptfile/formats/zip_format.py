@@ -5,8 +5,9 @@ One pickle, `data.pkl`, and one record for each storage; the rest says how they 
 
 from __future__ import annotations
 
+import pickle
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from ptfile.containers.zip_reader import ZipReader
 from ptfile.containers.zip_structs import STORED
 from ptfile.containers.zip_writer import ALIGNMENT, ZipWriter, plan
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
-from ptfile.formats.rebuild import REDUCERS
+from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.storages import LoadedStorages, MapLocation, SavedStorages
+from ptfile.formats.vocabulary import REDUCERS
 from ptfile.limits import Limits
 from ptfile.machine.encoder import Encoder
 from ptfile.sinks import Sink
@@ -27,15 +29,27 @@ from ptfile.sources import Source, ViewSource
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
-RunPickle = Callable[[bytes, Callable[[object], object]], Any]
-"""From a pickle and the function that resolves its persistent ids to its value."""
-
 _PICKLE = "data.pkl"
 _BYTE_ORDER = "byteorder"
 _SERIALIZATION_ID = ".data/serialization_id"
 _SERIALIZATION_ID_SIZE = 40
 _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their numbers
 _ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
+
+
+@dataclass(frozen=True, slots=True)
+class ZipOptions:
+    """How a file is written."""
+
+    byte_order_first: bool = True
+    """Left out by the caller, the byte order is recorded all the same, but at the end: so does PyTorch."""
+    alignment: int = ALIGNMENT
+    """Bytes to whose multiples the records are aligned."""
+    checksum: bool = True
+    """Without, every CRC in the file is 0."""
+
+
+DEFAULT_OPTIONS = ZipOptions()
 
 
 def root_for_path(path: str) -> str:
@@ -65,18 +79,23 @@ class PreparedSave:
     """
 
     def __init__(
-        self, value: object, root: str, *, pickle_module: Any, pickle_protocol: int, byte_order_first: bool
+        self,
+        value: object,
+        root: str,
+        *,
+        pickle_module: Any = pickle,
+        pickle_protocol: int = 2,
+        options: ZipOptions = DEFAULT_OPTIONS,
     ) -> None:
         storages = SavedStorages()
         encoder = Encoder(REDUCERS, storages.persistent_id, pickle_module=pickle_module, protocol=pickle_protocol)
         self._head: list[tuple[str, bytes | bytearray]] = [
             (_PICKLE, encoder.encode(value)),
             (".format_version", _FORMAT_VERSION),
-            (".storage_alignment", str(ALIGNMENT).encode()),
+            (".storage_alignment", str(options.alignment).encode()),
         ]
         self._tail: list[tuple[str, bytes | bytearray]] = [("version", _ARCHIVE_VERSION)]
-        # Left out by the caller, the record is written all the same, but at the end: so does PyTorch.
-        (self._head if byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
+        (self._head if options.byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
         self._storages = storages.storages
         sizes = [
             *((name, len(payload)) for name, payload in self._head),
@@ -85,11 +104,12 @@ class PreparedSave:
             (_SERIALIZATION_ID, _SERIALIZATION_ID_SIZE),
         ]
         self._names = [name for name, _ in sizes]
-        self._layout = plan(root, sizes)
+        self._layout = plan(root, sizes, alignment=options.alignment)
+        self._checksum = options.checksum
 
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
-        writer = ZipWriter(sink, self._layout)
+        writer = ZipWriter(sink, self._layout, checksum=self._checksum)
         for _, payload in self._head:
             writer.write(payload)
         for storage in self._storages:
@@ -113,7 +133,7 @@ class ZipFormatReader:
             self._check_kind()
         self._unread: list[tuple[Record, Storage]] = []
 
-    def load(self, run_pickle: RunPickle, map_location: MapLocation) -> Any:
+    def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
         pickle = self._record(_PICKLE)
         if pickle.size > self._limits.pickle_size:
@@ -121,7 +141,11 @@ class ZipFormatReader:
             raise LimitError(f"{_PICKLE} is too large", limit="pickle_size", allowed=allowed, actual=pickle.size)
         storages = LoadedStorages(self._deferred, map_location)
         with located(file=self._source.name, record=_PICKLE):
-            return run_pickle(bytes(self._zip.read(pickle)), storages.load)
+            data = bytes(self._zip.read(pickle))
+            value, end = runner.run(data, storages.load)
+            if end != len(data):
+                raise FormatError(f"{len(data) - end} bytes follow the end of the pickle", offset=end)
+            return value
 
     def fill(self) -> None:
         """Read all storages that the pickle asked for, in the order in which they stand in the file."""

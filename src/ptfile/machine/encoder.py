@@ -12,17 +12,19 @@ from __future__ import annotations
 import copyreg
 import functools
 import io
+import pickle
 import string
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias
 
 from ptfile.errors import UnsupportedError
 from ptfile.machine.decoder import decode
-from ptfile.machine.names import Global
+from ptfile.machine.inert import InertRecord, reduce_inert
+from ptfile.machine.names import Global, InertName
 
 Reducer: TypeAlias = Callable[[Any], "tuple[Any, ...] | Global"]
 """From an object to what `__reduce__` would return, with a `Global` as function; or to the name it is saved as."""
@@ -59,11 +61,17 @@ class Encoder:
         pickle_module: Any,
         protocol: int,
     ) -> None:
-        self._reducers: dict[type, Reducer] = {Global: lambda name: name, **reducers}
+        self._reducers: dict[type, Reducer] = {
+            Global: lambda name: name,
+            InertName: self._reduce_inert_name,
+            InertRecord: reduce_inert,
+            **reducers,
+        }
         self._persistent_id = persistent_id
         self._pickle_module = pickle_module
         self._protocol = protocol
         self._written: Counter[bytes] = Counter()  # what holds an alias in the pickle, and how often
+        self._parents: dict[tuple[str, str], Global] = {}  # what dotted names are looked up in
         self._modules: set[int] = set()  # the aliases, as objects, that are in the pickler's memo
 
     def encode(self, value: object) -> bytearray:
@@ -91,11 +99,29 @@ class Encoder:
 
         return reduce
 
-    def _save_as_name(self, obj: Any, name: Global) -> str:
+    def _reduce_inert_name(self, name: InertName) -> Global:
+        if self._pickle_module is not pickle:
+            # They write classes that they cannot import by value: not what the name stands for.
+            problem = f"{name} can only be written by Python's own pickler"
+            raise UnsupportedError(problem, fix="Save inert records without pickle_module")
+        return Global(name.module, name.name)
+
+    def _save_as_name(self, obj: Any, name: Global) -> Any:
         """Return what `__reduce__` returns for an object that is a global variable, having set the stage for it."""
+        if "." in name.name and self._protocol < _MODULES_ARE_STRINGS:
+            parent, _, last = name.name.rpartition(".")
+            whole = self._parents.setdefault((name.module, parent), Global(name.module, parent))
+            return getattr, (whole, last)
         alias = _alias(name.module, type(obj))
-        obj.__dict__["__module__"] = alias  # where picklers look for an object's module; the same for every save
-        _current.name, _current.object = name.name, obj
+        # Where picklers look for an object's module; it is the same for every save.
+        if isinstance(obj, type):
+            obj.__module__ = alias
+        else:
+            obj.__dict__["__module__"] = alias
+        first, *rest = name.name.split(".")
+        for part in reversed(rest):  # a dotted name is looked up step by step
+            obj = SimpleNamespace(**{part: obj})
+        _current.name, _current.object = first, obj
         raw = alias.encode()
         if self._protocol < _MODULES_ARE_STRINGS:
             self._written[b"c" + raw + b"\n" + name.name.encode() + b"\n"] += 1
@@ -104,16 +130,16 @@ class Encoder:
             self._written[b"\x8c" + bytes([len(raw)]) + raw] += 1
         return name.name
 
-    def _with_real_names(self, pickle: bytearray) -> bytearray:
+    def _with_real_names(self, data: bytearray) -> bytearray:
         """Put the first letters of the modules back, in each place where the pickler wrote an alias."""
         offset = 1 if self._protocol < _MODULES_ARE_STRINGS else 2
         for pattern, count in self._written.items():
-            places = list(_find_all(pickle, pattern))
+            places = list(_find_all(data, pattern))
             if len(places) != count:  # some text of the user's own looks the same
-                places = _opcode_positions(pickle, pattern, count)
+                places = _opcode_positions(data, pattern, count)
             for place in places:
-                pickle[place + offset] = ord(_FROM_ALIAS[pickle[place + offset]])
-        return pickle
+                data[place + offset] = ord(_FROM_ALIAS[data[place + offset]])
+        return data
 
 
 @functools.cache  # one object per argument: picklers write a string that they have met as a reference
@@ -139,8 +165,8 @@ def _find_all(data: bytearray, pattern: bytes) -> Iterator[int]:
         place = data.find(pattern, place + 1)
 
 
-def _opcode_positions(pickle: bytearray, pattern: bytes, count: int) -> list[int]:
-    places = [position for position, _, _ in decode(bytes(pickle)) if pickle.startswith(pattern, position)]
+def _opcode_positions(data: bytearray, pattern: bytes, count: int) -> list[int]:
+    places = [position for position, _, _ in decode(bytes(data)) if data.startswith(pattern, position)]
     if len(places) != count:
         problem = f"the object holds the text {pattern!r}, which ptfile needs while it writes"
         raise UnsupportedError(problem, fix="Save with pickle_protocol=2")

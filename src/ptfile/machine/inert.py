@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
-from ptfile.machine.names import Global
+from ptfile.machine.names import Global, InertName
 
 _ABSENT: Any = object()
 _RECONSTRUCTOR = ("_reconstructor", "copy_reg", "copyreg")
@@ -38,8 +38,8 @@ class InertRecord:
         "inert_target",
     )
 
-    inert_target: Global
-    """The class, or the function that is called to make the object."""
+    inert_target: Any
+    """The class, or the function that is called to make the object: a name, or what a call made, itself inert."""
     inert_how: Literal["call", "new"]
     """`call`: the target is called; `new`: an instance is made without calling `__init__`."""
     inert_arguments: tuple[Any, ...]
@@ -56,7 +56,7 @@ class InertRecord:
 
     def __init__(
         self,
-        target: Global,
+        target: Any,
         arguments: tuple[Any, ...],
         how: Literal["call", "new"] = "call",
         keywords: dict[str, Any] | None = None,
@@ -80,9 +80,10 @@ class InertRecord:
         arguments = self.inert_arguments
         name, *modules = _RECONSTRUCTOR
         # Protocols 0 and 1 make every object by this function, whose first argument is the class.
-        if self.inert_target.name == name and self.inert_target.module in modules and arguments:
+        target = self.inert_target
+        if isinstance(target, Global | InertName) and target.name == name and target.module in modules and arguments:
             return str(arguments[0])
-        return str(self.inert_target)
+        return str(target)
 
     @property
     def inert_attributes(self) -> dict[str, Any]:
@@ -138,21 +139,9 @@ class InertRecord:
         # Picklers refuse to write an instance of one class as an instance of another; `type()` tells the truth.
         return self.inert_target
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (self.inert_target, self.inert_arguments, self.inert_how, self.inert_keywords), self.__getstate__()
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return (self.inert_has_state, self.inert_state if self.inert_has_state else None, self.inert_items, self.inert_pairs)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        has_state, self.inert_state, self.inert_items, self.inert_pairs = state
-        if not has_state:
-            self.inert_state = _ABSENT
-
-
-def _revive(*arguments: Any) -> InertRecord:
-    return InertRecord(*arguments)
-
+    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+        message = f"an inert record runs nothing, and {self.inert_class} least of all"
+        raise TypeError(message)
 
 def reduce_inert(record: InertRecord) -> tuple[Any, ...]:
     """How a pickler writes the object that the record stands for."""
@@ -169,6 +158,17 @@ def reduce_inert(record: InertRecord) -> tuple[Any, ...]:
     if record.inert_setter is not None:
         return function, arguments, state, items, pairs, record.inert_setter
     return function, arguments, state, items, pairs
+
+
+def keep_setter(dropped: InertRecord) -> None:
+    """Take note of a call whose result the pickle drops: a function that sets the state of the object it is given.
+
+    Picklers write that for a `__reduce__` with six items; it would be lost when the object is written again.
+    """
+    if dropped.inert_how == "call" and len(dropped.inert_arguments) == 2:
+        target, state = dropped.inert_arguments
+        if type(target) is InertRecord and not target.inert_has_state and target.inert_setter is None:
+            target.inert_state, target.inert_setter = state, dropped.inert_target
 
 
 def _short(value: object) -> str:

@@ -15,14 +15,14 @@ _MOST_PARTS = 10_000
 _MOST_LEVELS = 100
 
 
-def check_keys(keys: Iterable[object], *, forbidden: Callable[[type], bool] = lambda _: False) -> None:
-    """Raise FormatError unless every key can be hashed, safely; `forbidden` says which types may not be keys."""
+def check_keys(keys: Iterable[object], *, allowed: Callable[[type], bool] = lambda _: True) -> None:
+    """Raise FormatError unless every key can be hashed, safely; `allowed` says which types may be keys."""
     for key in keys:
         if type(key) not in _PLAIN:
-            _check(key, forbidden)
+            _check(key, allowed)
 
 
-def _check(key: object, forbidden: Callable[[type], bool]) -> None:
+def _check(key: object, allowed: Callable[[type], bool]) -> None:
     parts = 0
     level: list[object] = [key]
     for _ in range(_MOST_LEVELS):
@@ -33,7 +33,7 @@ def _check(key: object, forbidden: Callable[[type], bool]) -> None:
         for part in level:
             if isinstance(part, (tuple, frozenset)):
                 inner.extend(part)
-            elif type(part).__hash__ is None or forbidden(type(part)):
+            elif type(part).__hash__ is None or not allowed(type(part)):
                 raise FormatError(f"a {type(part).__name__} cannot be a key of a dict or an element of a set")
         if not inner:
             return

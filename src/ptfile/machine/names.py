@@ -1,20 +1,15 @@
-"""`Global`: a name in a pickle, kept as a name."""
+"""Names in a pickle, kept as names: what they stand for is never imported."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
 
-class Global:
-    """A class, function or constant that a pickle names, standing for the real thing, which is never imported.
+class _Name:
+    """What both kinds of names can do. They compare and hash by what they name."""
 
-    It compares and hashes by its name, and pickles as that name again.
-    """
-
-    def __init__(self, module: str, name: str) -> None:
-        # No __slots__: the encoder needs an instance attribute `__module__`.
-        self.module = module
-        self.name = name
+    module: str
+    name: str
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -23,15 +18,39 @@ class Global:
         return f"<global {self}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Global) and (self.module, self.name) == (other.module, other.name)
+        return isinstance(other, _Name) and (self.module, self.name) == (other.module, other.name)
 
     def __hash__(self) -> int:
         return hash((self.module, self.name))
 
+    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+        # Picklers insist that what rebuilds an object is callable; nothing ever calls this.
+        message = f"{self} is only a name: ptfile does not import what a file names"
+        raise TypeError(message)
+
+
+class Global(_Name):
+    """A class, function or constant that a pickle names. It pickles as that name again."""
+
+    def __init__(self, module: str, name: str) -> None:
+        # No __slots__: the encoder needs an instance attribute `__module__`.
+        self.module = module
+        self.name = name
+
     def __reduce__(self) -> tuple[type[Global], tuple[str, str]]:
         return Global, (self.module, self.name)
 
-    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
-        # Picklers insist that what rebuilds an object is callable; nothing ever calls this one.
-        message = f"{self} is only a name: ptfile does not import what a file names"
-        raise TypeError(message)
+
+class InertName(_Name, type):
+    """The name of a class or function that ptfile does not know; itself a class, because picklers write instances
+    only of what is one. It has no instances: an `InertRecord` says that it is one.
+    """
+
+    def __new__(cls, module: str, name: str) -> InertName:
+        made = super().__new__(cls, "InertName", (), {})
+        made.module = module
+        made.name = name
+        return made
+
+    def __init__(cls, module: str, name: str) -> None:
+        super().__init__("InertName", (), {})

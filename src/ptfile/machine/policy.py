@@ -8,10 +8,13 @@ from __future__ import annotations
 import _compat_pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ptfile.errors import FormatError, PtfileError, UnsafeError
-from ptfile.machine.names import Global
+from ptfile.machine.inert import InertRecord
+from ptfile.machine.names import Global, InertName
+
+Unknown: TypeAlias = Literal["error", "inert"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,22 @@ class TypeRules:
     set_state: Callable[[Any, Any], object] | None = None
     """BUILD."""
     never_a_key: bool = False
-    """It may not be a key of a dict or an element of a set, though Python could hash it."""
+    """It may not be a key of a dict or an element of a set, though Python could hash it; in a file that is only looked
+    into, it may."""
+
+
+def _set_inert_state(record: InertRecord, state: object) -> None:
+    if record.inert_has_state:
+        raise FormatError("the pickle gives two states to one object")
+    record.inert_state = state
 
 
 _BUILTIN_RULES: Mapping[type, TypeRules] = {
+    InertRecord: TypeRules(
+        extend=lambda record, items: record.inert_items.extend(items),
+        update=lambda record, pairs: record.inert_pairs.extend(pairs),
+        set_state=_set_inert_state,
+    ),
     list: TypeRules(extend=list.extend),
     dict: TypeRules(update=dict.update),
     set: TypeRules(add=set.update),
@@ -57,14 +72,24 @@ class Policy:
         self,
         names: Mapping[tuple[str, str], Meaning],
         types: Mapping[type, TypeRules],
+        *,
+        unknown: Unknown = "error",
         advice: str = "",
     ) -> None:
-        """`names` goes by the names of Python 3; `types` has the rules for what the builders make; `advice` says what
-        to do about a name that is not in the table."""
+        """`names` goes by the names of Python 3; `types` has the rules for what the builders make.
+
+        unknown: what becomes of a name that is not in the table, or a call that its builder finds unsafe: an
+            UnsafeError, in which `advice` says what to do about it, or an inert record.
+        """
         self._names = names
         self._types = {**_BUILTIN_RULES, **types}
+        self._unknown = unknown
         self._meanings = {meaning.value: meaning for meaning in names.values() if meaning.value is not None}
         self._advice = advice
+
+    def may_be_key(self, kind: type) -> bool:
+        """Whether objects of a type may be keys of dicts and elements of sets."""
+        return self._unknown == "inert" or not self.rules(kind).never_a_key
 
     def rules(self, kind: type) -> TypeRules:
         """What may be done to objects of a type."""
@@ -75,31 +100,50 @@ class Policy:
         return self._names.get((module, name)) or self._names.get(python3_name(module, name))
 
     def resolve(self, module: str, name: str) -> Any:
-        """What a name becomes. Raises UnsafeError for one that the table lacks."""
+        """What a name becomes. Raises UnsafeError for one that the table lacks, unless unknown names are inert."""
         meaning = self.find(module, name)
-        if meaning is None:
+        if meaning is None and self._unknown == "error":
             raise self._unsafe("names", f"{module}.{name}")
+        if meaning is None:
+            return InertName(module, name)
         return Global(module, name) if meaning.value is None else meaning.value
 
     def call(self, target: object, arguments: tuple[Any, ...]) -> object:
         """REDUCE: what `target`, which a name became, makes of the arguments."""
-        builder = self._meaning(target).call
-        if builder is None:
-            raise self._unsafe("calls", _text(target))
-        return guarded(_text(target), builder, *arguments)
+        meaning = self._meaning(target)
+        return self._build("calls", "call", target, meaning and meaning.call, arguments)
 
-    def new(self, target: object, arguments: tuple[Any, ...]) -> object:
+    def new(self, target: object, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> object:
         """NEWOBJ: an instance of the class `target`, which a name became."""
-        builder = self._meaning(target).new
-        if builder is None:
-            raise self._unsafe("makes an instance of", _text(target))
-        return guarded(_text(target), builder, *arguments)
+        meaning = self._meaning(target)
+        builder = None if keywords else meaning and meaning.new
+        return self._build("makes an instance of", "new", target, builder, arguments, keywords)
 
-    def _meaning(self, target: object) -> Meaning:
+    def _build(
+        self,
+        does: str,
+        how: Literal["call", "new"],
+        target: object,
+        builder: Callable[..., object] | None,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any] | None = None,
+    ) -> object:
+        try:
+            if builder is None:
+                raise self._unsafe(does, _text(target))
+            return guarded(_text(target), builder, *arguments)
+        except UnsafeError:
+            if self._unknown == "error":
+                raise
+            return InertRecord(target, arguments, how, keywords)
+
+    def _meaning(self, target: object) -> Meaning | None:
+        """What the target of a call means; None if the table lacks it."""
         if isinstance(target, Global):
-            found = self.find(target.module, target.name)
-        else:
-            found = self._meanings.get(target) if type(target).__hash__ is not None else None
+            return self.find(target.module, target.name)
+        if isinstance(target, InertName) or type(target) is InertRecord:
+            return None
+        found = self._meanings.get(target) if type(target).__hash__ is not None else None
         if found is None:
             raise FormatError(f"the pickle calls a {type(target).__name__}, which is not a name")
         return found
@@ -109,7 +153,9 @@ class Policy:
 
 
 def _text(target: object) -> str:
-    return f"{target.__module__}.{target.__qualname__}" if isinstance(target, type) else str(target)
+    if isinstance(target, type) and not isinstance(target, InertName):
+        return f"{target.__module__}.{target.__qualname__}"
+    return str(target)
 
 
 def guarded(what: str, builder: Callable[..., object], *arguments: Any) -> object:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.limits import Limits
 from ptfile.machine.decoder import decode
+from ptfile.machine.inert import InertRecord, keep_setter
 from ptfile.machine.keys import check_keys
 from ptfile.machine.opcodes import Argument
 from ptfile.machine.policy import Policy, guarded
@@ -104,10 +105,12 @@ class Machine:
         self._stack = []
 
     def _discard(self, _: Argument) -> None:
-        if self._stack:
-            self._stack.pop()
-        else:
+        if not self._stack:
             self._pop_mark()
+            return
+        dropped = self._stack.pop()
+        if type(dropped) is InertRecord:
+            keep_setter(dropped)
 
     def _discard_to_mark(self, _: Argument) -> None:
         self._pop_mark()
@@ -226,7 +229,7 @@ class Machine:
         return list(zip(keys, items[1::2], strict=True))
 
     def _check_keys(self, keys: list[Any]) -> None:
-        check_keys(keys, forbidden=lambda kind: self._policy.rules(kind).never_a_key)
+        check_keys(keys, allowed=self._policy.may_be_key)
 
     # the memo
 
@@ -274,9 +277,9 @@ class Machine:
 
     def _new_object_ex(self, _: Argument) -> None:
         keywords, arguments, target = self._pop(), self._pop(), self._pop()
-        if keywords:
-            raise UnsafeError(f"the pickle makes an instance of {target} with keywords", name=str(target))
-        self._stack.append(self._policy.new(target, _arguments(arguments)))
+        if type(keywords) is not dict:
+            raise FormatError("the pickle gives keyword arguments that are no dict")
+        self._stack.append(self._policy.new(target, _arguments(arguments), keywords))
 
     def _instance(self, argument: Argument) -> None:
         assert isinstance(argument, tuple)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ptfile.errors import TensorError
 from ptfile.tensors import dtypes, strides
-from ptfile.tensors.storage import Storage
+from ptfile.tensors.storage import Bytes, Storage
 from ptfile.tensors.tensor import Tensor, check_range
 from ptfile.tensors.view import ints
 
@@ -176,3 +176,16 @@ def arange(
     except OverflowError as error:
         raise TensorError(f"numbers up to {end} do not fit int64") from error
     return _own(values.astype(dtype.numpy), dtype, device, requires_grad)
+
+
+def empty_meta(
+    shape: Sequence[int], stride: Sequence[int], *, dtype: DType = dtypes.float32, requires_grad: bool = False
+) -> Tensor:
+    """A tensor on PyTorch's `meta` device: a shape and strides without elements. It takes no memory, however large."""
+
+    def no_bytes() -> Bytes:
+        raise TensorError("a tensor on the meta device has a shape and no elements", fix="Save it with its data.")
+
+    reach = strides.extent(shape, stride)
+    storage = Storage.deferred(reach * dtype.itemsize, no_bytes, "meta")
+    return Tensor(storage, dtype, 0, shape, stride, requires_grad)

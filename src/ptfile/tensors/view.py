@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from ptfile.errors import TensorError
 from ptfile.tensors import strides
 from ptfile.tensors.dtypes import DType
+from ptfile.tensors.python_side import Attributed
 
 if TYPE_CHECKING:
     from ptfile.tensors.storage import Storage
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ptfile.tensors.tensor import Tensor
 
 
-class View:
+class View(Attributed):
     """Storage, dtype, offset, shape, stride and flags of a tensor; offset and strides count elements."""
 
     __slots__ = ("_conj", "_dtype", "_neg", "_offset", "_requires_grad", "_shape", "_storage", "_stride")
@@ -44,6 +45,7 @@ class View:
         self._requires_grad = False
         self._conj = conj
         self._neg = neg
+        self.python_side = None
         if requires_grad:
             self.requires_grad = requires_grad
         if conj and not dtype.is_complex:

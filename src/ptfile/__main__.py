@@ -1,0 +1,7 @@
+"""`python -m ptfile`."""
+
+import sys
+
+from ptfile.cli import main
+
+sys.exit(main())

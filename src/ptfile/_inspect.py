@@ -1,0 +1,234 @@
+"""What is in a checkpoint, without its tensors' bytes: names, dtypes, shapes, sizes, and who shares a storage.
+
+Only the container's directory and the pickle are read, so it costs the same for a file of ten gigabytes as for one of
+ten kilobytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ptfile._load import open_format, open_source
+from ptfile._names import Attribute, Path, distinct
+from ptfile._tree import Leaf, walk
+from ptfile._types import Path as FilePath
+from ptfile._types import Readable
+from ptfile.errors import located
+from ptfile.formats.pickles import SafeRunner
+from ptfile.limits import Limits
+from ptfile.machine.inert import InertRecord
+from ptfile.machine.vm import Python2Text
+from ptfile.tensors import strides
+from ptfile.tensors.quantized import QuantizedTensor
+from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.tensor import Tensor
+
+_DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor, under one of its names."""
+
+    name: str
+    """Its place in the checkpoint (`ptfile._names` has the rules); empty if the checkpoint is this tensor."""
+    dtype: str
+    """PyTorch's name without `torch.`: `float32`."""
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    """In elements, as is `offset`."""
+    offset: int
+    nbytes: int
+    """Bytes of its elements, which is not the size of its storage."""
+    device: str
+    """The device tag: `cpu`, `cuda:0`."""
+    requires_grad: bool
+    storage: int
+    """Index into `Summary.storages`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageInfo:
+    """One run of bytes that tensors look at."""
+
+    nbytes: int
+    device: str
+    names: tuple[str, ...]
+    """Everything in the checkpoint that looks at it, in the order of the file."""
+    unreached: int
+    """Bytes outside the runs from each tensor's first element to its last. They are in the file all the same: a saved
+    slice brings its whole storage. Gaps inside a run, as in `x[::2]`, are not counted."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is more than one name for it."""
+        return len(self.names) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class ValueInfo:
+    """Something in the checkpoint that is no tensor: a number, a text, a list of numbers, an array."""
+
+    name: str
+    type: str
+    """Name of its class."""
+    value: Any
+    """The value; `...` for a container inside itself, which is how Python writes that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What `inspect` found."""
+
+    file: str
+    """The path, or the kind of object that the bytes came from."""
+    nbytes: int
+    """Bytes of the file."""
+    format: str
+    """The dialect: `zip`."""
+    tensors: tuple[TensorInfo, ...]
+    """In the order of the checkpoint; a tensor with two names is there twice."""
+    storages: tuple[StorageInfo, ...]
+    values: tuple[ValueInfo, ...]
+
+    @property
+    def elements(self) -> int:
+        """Elements of all tensors (a model's number of parameters). Several names for one view count once."""
+        views = {(info.storage, info.dtype, info.offset, info.shape, info.stride) for info in self.tensors}
+        return sum(strides.numel(shape) for _, _, _, shape, _ in views)
+
+    @property
+    def storage_nbytes(self) -> int:
+        """Bytes of all storages, each counted once."""
+        return sum(storage.nbytes for storage in self.storages)
+
+    @property
+    def unreached(self) -> int:
+        """Bytes of storages that no tensor reaches; see `StorageInfo.unreached`."""
+        return sum(storage.unreached for storage in self.storages)
+
+    def shares_with(self, tensor: TensorInfo) -> tuple[str, ...]:
+        """The other names that look at the storage of a tensor."""
+        return tuple(name for name in self.storages[tensor.storage].names if name != tensor.name)
+
+
+def inspect(f: FilePath | Readable, *, limits: Limits = _DEFAULT_LIMITS) -> Summary:
+    """What is in a checkpoint. Reads the container's directory and the pickle, and no byte of any tensor.
+
+    f: a path, or a binary file object that can seek, which is read from where it stands.
+
+    Objects of classes that ptfile does not know are looked into as inert records; nothing is imported or called.
+
+    Raises what `ptfile.load` raises, except what can only be seen in the tensors' bytes; and LimitError for a tree that
+    is too deep or has too much to name.
+
+    >>> import io, ptfile
+    >>> buffer = io.BytesIO()
+    >>> ptfile.save({"weight": ptfile.zeros(3, 4), "epoch": 7}, buffer)
+    >>> buffer.seek(0)
+    0
+    >>> summary = inspect(buffer)
+    >>> summary.tensors[0].name, summary.tensors[0].shape, summary.values[0].value
+    ('weight', (3, 4), 7)
+    """
+    with open_source(f, mmap=False) as source, located(file=source.name):
+        reader = open_format(source, limits)
+        # Objects of unknown classes are looked into as inert records: an untrusted file is what one wants to list.
+        root = reader.load(SafeRunner(limits, "inert", Python2Text()), None)
+        return _summary(source.name, source.size, "zip", list(walk(root, limits)))
+
+
+# the summary
+
+
+class _Storages:
+    """The storages met so far, numbered; and for each the names and the runs of bytes that are looked at."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+        self._storages: list[Storage] = []
+        self._names: list[list[str]] = []
+        self._runs: list[list[tuple[int, int]]] = []
+
+    def number(self, storage: Storage, name: str, run: tuple[int, int]) -> int:
+        """The number of a storage, of which the thing called `name` shows the bytes from `run[0]` to `run[1]`."""
+        number = self._numbers.setdefault(id(storage), len(self._storages))
+        if number == len(self._storages):
+            self._storages.append(storage)
+            self._names.append([])
+            self._runs.append([])
+        self._names[number].append(name)
+        self._runs[number].append(run)
+        return number
+
+    def infos(self) -> tuple[StorageInfo, ...]:
+        return tuple(
+            StorageInfo(storage.nbytes(), storage.device, tuple(names), storage.nbytes() - _covered(runs))
+            for storage, names, runs in zip(self._storages, self._names, self._runs, strict=True)
+        )
+
+
+def _covered(runs: list[tuple[int, int]]) -> int:
+    """How many bytes lie in at least one of these runs.
+
+    >>> _covered([(0, 8), (4, 12), (20, 24)])
+    16
+    """
+    covered = reached = 0
+    for start, end in sorted(runs):
+        covered += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return covered
+
+
+def _summary(file: str, nbytes: int, kind: str, found: Sequence[Leaf]) -> Summary:
+    names = distinct([leaf.name for leaf in found], [leaf.path for leaf in found])
+    tensors: list[TensorInfo] = []
+    values: list[ValueInfo] = []
+    storages = _Storages()
+    for name, leaf in zip(names, found, strict=True):
+        value = leaf.value
+        if isinstance(value, (Tensor, QuantizedTensor)):
+            tensors.append(_tensor_info(name, value, storages))
+            continue
+        if isinstance(value, (Storage, TypedStorage)):
+            storage = value.untyped() if isinstance(value, TypedStorage) else value
+            storages.number(storage, name, (0, storage.nbytes()))
+        if not _is_aside(leaf.path):
+            values.append(ValueInfo(name, _type_name(value), value))
+    return Summary(file, nbytes, kind, tuple(tensors), storages.infos(), tuple(values))
+
+
+def _tensor_info(name: str, tensor: Tensor | QuantizedTensor, storages: _Storages) -> TensorInfo:
+    itemsize, storage = tensor.dtype.itemsize, tensor.untyped_storage()
+    nbytes = tensor.numel() * itemsize
+    first = tensor.storage_offset() * itemsize
+    run = (first, first + strides.extent(tensor.shape, tensor.stride()) * itemsize)
+    if isinstance(tensor, QuantizedTensor):  # a byte may hold several elements
+        nbytes, run = min(nbytes, storage.nbytes()), (0, storage.nbytes())
+    return TensorInfo(
+        name=name,
+        dtype=tensor.dtype.name,
+        shape=tensor.shape,
+        stride=tensor.stride(),
+        offset=tensor.storage_offset(),
+        nbytes=nbytes,
+        device=tensor.device,
+        requires_grad=tensor.requires_grad,
+        storage=storages.number(storage, name, run),
+    )
+
+
+def _type_name(value: object) -> str:
+    return value.inert_class if type(value) is InertRecord else type(value).__name__
+
+
+def _is_aside(path: Path) -> bool:
+    """Whether a value is in an attribute of a dict.
+
+    PyTorch keeps the versions of a state dict's modules there (`_metadata`): long lists of ones and twos, in which
+    nobody looks for anything.
+    """
+    return any(isinstance(step, Attribute) and step.beside_keys for step in path)

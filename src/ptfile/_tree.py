@@ -1,0 +1,153 @@
+"""What is in an object tree, by path: the one walk that listing a checkpoint needs.
+
+It knows every kind of object that loading can make and what is inside it. Nothing here looks at a tensor's bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import types
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ptfile._names import Attribute, Key, Path, Step, join
+from ptfile.errors import LimitError
+from ptfile.limits import Limits
+from ptfile.machine.inert import InertRecord
+from ptfile.tensors.nested import NestedTensor
+from ptfile.tensors.python_side import Attributed
+from ptfile.tensors.quantized import PerChannel, QuantizedTensor
+from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
+
+NAME_CHARACTERS = 1 << 28
+"""Characters of all names together. A few bytes of pickle can hold one list in another a thousand times over, and each
+of its paths is a name; a million tensors with names of 60 characters are a quarter of this."""
+
+_PLAIN = frozenset({bool, bytes, complex, float, int, str, type(None)})
+
+_Steps: TypeAlias = "Iterator[tuple[Step, object]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A tensor or a value that is no container, at one of its places."""
+
+    path: Path
+    name: str
+    """The readable name of the path, which need not be its alone."""
+    value: Any
+    """`...` for a container inside itself, which is how Python writes that."""
+
+
+def walk(root: object, limits: Limits) -> Iterator[Leaf]:
+    """The leaves of an object tree in its order; what can be reached by two paths comes twice.
+
+    Raises LimitError for trees that are too deep or have too much to name. Keeps its own stack, because a file may nest
+    deeper than Python's functions can.
+    """
+    if _is_leaf(root):
+        yield Leaf((), "", root)
+    # Each level: the steps to come, and the path, the name and the identity of what they start from.
+    stack: list[tuple[_Steps, Path, str, int]] = [(_steps(root), (), "", id(root))]
+    inside = {id(root)}
+    characters = 0
+    while stack:
+        steps, path, name, identity = stack[-1]
+        for step, value in steps:
+            below = (*path, step)
+            name_below = join(name, step)
+            characters += len(name_below)
+            if characters > NAME_CHARACTERS:
+                raise _too_much("the names in it together are too long", "name_characters", NAME_CHARACTERS, characters)
+            if type(value) in _PLAIN:
+                yield Leaf(below, name_below, value)
+                continue
+            if id(value) in inside:
+                yield Leaf(below, name_below, ...)
+                continue
+            if _is_leaf(value):
+                yield Leaf(below, name_below, value)
+            if len(stack) >= limits.depth:
+                raise _too_much("it nests too deeply", "depth", limits.depth, len(stack) + 1)
+            inside.add(id(value))
+            stack.append((_steps(value), below, name_below, id(value)))
+            break
+        else:
+            stack.pop()
+            inside.discard(identity)
+
+
+def _is_leaf(value: object) -> bool:
+    """Whether it is listed itself. Containers are not, but for empty ones and lists of plain values.
+
+    Nobody wants each number of a list of losses on a line of its own.
+    """
+    if type(value) is InertRecord:
+        return not any(True for _ in _steps(value))
+    if isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
+        return not vars(value)
+    if isinstance(value, Mapping):
+        return not value
+    if isinstance(value, (list, tuple, deque)):
+        return all(type(item) in _PLAIN for item in value)
+    return True
+
+
+def _steps(value: object) -> _Steps:
+    """The steps into an object and where they lead."""
+    if type(value) is InertRecord:  # first, because it tells `isinstance` that it is something else
+        yield from _inert_steps(value)
+    elif isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
+        yield from _attributes(vars(value))
+    elif isinstance(value, Mapping):
+        yield from ((Key(key), item) for key, item in value.items())
+        attributes = getattr(value, "__dict__", {})  # an OrderedDict may have some
+        yield from ((Attribute(name, beside_keys=True), item) for name, item in attributes.items())
+    elif isinstance(value, (list, tuple, deque)):
+        if not _is_leaf(value):
+            yield from ((Key(index), item) for index, item in enumerate(value))
+    elif isinstance(value, Attributed):
+        yield from _attributes(_parts(value))
+        if value.python_side is not None:
+            yield from _attributes(value.attributes)
+
+
+def _attributes(attributes: Mapping[str, object]) -> _Steps:
+    return ((Attribute(name), item) for name, item in attributes.items())
+
+
+def _inert_steps(record: InertRecord) -> _Steps:
+    """As they are reached in ptfile: attributes and items of the object are those of the record."""
+    yield from ((Key(key), item) for key, item in record.inert_pairs)
+    yield from ((Key(index), item) for index, item in enumerate(record.inert_items))
+    if record.inert_attributes:
+        yield from _attributes(record.inert_attributes)
+    elif record.inert_has_state:
+        yield Attribute("inert_state"), record.inert_state
+    if record.inert_arguments:
+        yield Attribute("inert_arguments"), record.inert_arguments
+    if record.inert_keywords:
+        yield Attribute("inert_keywords"), record.inert_keywords
+
+
+def _parts(tensor: Attributed) -> dict[str, object]:
+    """The tensors that a tensor of another layout is made of, by the names of the methods that give them."""
+    if isinstance(tensor, SparseTensor):
+        return {"indices": tensor.indices(), "values": tensor.values()}
+    if isinstance(tensor, SparseCompressedTensor):
+        return {
+            "compressed_indices": tensor.compressed_indices(),
+            "plain_indices": tensor.plain_indices(),
+            "values": tensor.values(),
+        }
+    if isinstance(tensor, NestedTensor):
+        return dict(zip(("values", "sizes", "strides", "offsets"), tensor.parts(), strict=True))
+    if isinstance(tensor, QuantizedTensor) and isinstance(tensor.quantizer, PerChannel):
+        return {"scales": tensor.quantizer.scales, "zero_points": tensor.quantizer.zero_points}
+    return {}
+
+
+def _too_much(problem: str, limit: str, allowed: int, actual: int) -> LimitError:
+    return LimitError(problem, limit=limit, allowed=allowed, actual=actual)

@@ -1,0 +1,67 @@
+"""The subcommands by name, and what all of them have in common: how they fail."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import IO, Any
+
+import click
+
+from ptfile.cli.text import printable
+from ptfile.errors import PtfileError
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "ls": "List the tensors of a checkpoint.",
+    },
+)
+"""Every subcommand and what `--help` says of it. Each is the object `command` in the module of its name here."""
+
+
+class Failure(click.ClickException):
+    """What went wrong, on one line. Exit code 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"ptfile: {self.message}", file=file, err=file is None)
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand when it runs, and not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        command = import_module(f"ptfile.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PtfileError as error:
+            raise Failure(printable(str(error))) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `ptfile ls x.pt | head`: click ends quietly
+                raise
+            raise Failure(printable(_os_text(error))) from error
+
+
+def _os_text(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename is not None else what
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ptfile", message="%(prog)s %(version)s")
+def group() -> None:
+    """Look into PyTorch's .pt files, without PyTorch and without running what is in them."""

@@ -1,0 +1,203 @@
+"""`ptfile ls`: what is in a checkpoint, by name.
+
+`--json` prints one object. Its keys stay as they are; later versions may add some.
+
+    file, bytes, format         the file: its path, its size, its dialect
+    tensors                     list, in the checkpoint's order; a tensor with two names is there twice
+        name                    its place in the checkpoint, such as "model.layer.0.weight"
+        dtype, shape            "float32", [64, 3, 7, 7]
+        stride, offset          where it lies in its storage, in elements
+        bytes                   of its elements
+        device, requires_grad   "cpu", false
+        storage                 index into `storages`
+    storages                    list
+        bytes, device           its size, "cpu"
+        unreached               bytes of it before, between and behind the tensors that look at it
+        names                   of all that look at it
+    values                      list of what is no tensor
+        name, type              "epoch", "int"
+        value                   itself, if it is null, a boolean, a finite number or a text; else a short text
+    total                       object: tensors, elements, storages, bytes (of storages), unreached
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ptfile._inspect import Summary, inspect
+from ptfile.cli import text
+
+if TYPE_CHECKING:
+    from ptfile.cli.table import Table
+
+MOST_VALUES = 30
+"""Values that are no tensors which are shown to people."""
+ROOT = "(root)"
+"""What stands where a checkpoint that is one tensor has no name for it."""
+
+
+@click.command("ls")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def command(file: str, *, as_json: bool) -> None:
+    """List the tensors of a checkpoint: names, dtypes, shapes and sizes, and which of them share a storage.
+
+    Reads no tensor's bytes, and runs nothing that the file names.
+    """
+    summary = inspect(file)
+    if as_json:
+        click.echo(json.dumps(as_dict(summary)))
+    else:
+        _write(summary)
+
+
+# for programs
+
+
+def as_dict(summary: Summary) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    return {
+        "file": summary.file,
+        "bytes": summary.nbytes,
+        "format": summary.format,
+        "tensors": [
+            {
+                "name": tensor.name,
+                "dtype": tensor.dtype,
+                "shape": tensor.shape,
+                "stride": tensor.stride,
+                "offset": tensor.offset,
+                "bytes": tensor.nbytes,
+                "device": tensor.device,
+                "requires_grad": tensor.requires_grad,
+                "storage": tensor.storage,
+            }
+            for tensor in summary.tensors
+        ],
+        "storages": [
+            {
+                "bytes": storage.nbytes,
+                "device": storage.device,
+                "unreached": storage.unreached,
+                "names": storage.names,
+            }
+            for storage in summary.storages
+        ],
+        "values": [{"name": item.name, "type": item.type, "value": _json_value(item.value)} for item in summary.values],
+        "total": {
+            "tensors": len(summary.tensors),
+            "elements": summary.elements,
+            "storages": len(summary.storages),
+            "bytes": summary.storage_nbytes,
+            "unreached": summary.unreached,
+        },
+    }
+
+
+def _json_value(value: Any) -> Any:
+    exact = value is None or type(value) in (bool, str) or (type(value) is float and math.isfinite(value))
+    # Python turns no larger integers into text.
+    if exact or (type(value) is int and value.bit_length() < 10_000):
+        return value
+    return text.value(value)
+
+
+# for people
+
+
+def _write(summary: Summary) -> None:
+    heading = text.printable(summary.file)
+    about = f"{summary.format} format, {text.size(summary.nbytes)}"
+    tables = [table for table in (tensor_table(summary), value_table(summary)) if table.rows]
+    notes = list(_notes(summary))
+    if sys.stdout.isatty():
+        _write_rich(heading, about, tables, notes)
+    else:
+        _write_plain(heading, about, tables, notes)
+
+
+def _write_plain(heading: str, about: str, tables: list[Table], notes: list[str]) -> None:
+    from ptfile.cli.table import write_plain
+
+    out = sys.stdout
+    out.write(f"{heading}: {about}\n\n")
+    for table in tables:
+        write_plain(table, out)
+        out.write("\n")
+    out.writelines(f"{note}\n" for note in notes)
+
+
+def _write_rich(heading: str, about: str, tables: list[Table], notes: list[str]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from ptfile.cli.table import write_rich
+
+    console = Console(highlight=False)
+    console.print(Text.assemble((heading, "bold"), f"  {about}\n"))
+    for table in tables:
+        write_rich(table, console)
+        console.print()
+    for place, note in enumerate(notes):
+        console.print(Text(note, "bold" if place == 0 else "dim"))
+
+
+def tensor_table(summary: Summary) -> Table:
+    """A row for each tensor. Columns that would say the same of all are left out."""
+    from ptfile.cli.table import Column, Table
+
+    marks = _marks(summary)
+    elsewhere = any(tensor.device != "cpu" for tensor in summary.tensors)
+    columns = [
+        Column("Name", "cyan"),
+        Column("Dtype", "green"),
+        Column("Shape"),
+        Column("Size", right=True),
+        *([Column("Device", "magenta")] if elsewhere else []),
+        *([Column("Shared", "yellow")] if marks else []),
+    ]
+    rows = [
+        (
+            tensor.name or ROOT,
+            tensor.dtype,
+            text.shape(tensor.shape),
+            text.size(tensor.nbytes),
+            *([text.printable(tensor.device)] if elsewhere else []),
+            *([marks.get(tensor.storage, "")] if marks else []),
+        )
+        for tensor in summary.tensors
+    ]
+    return Table(tuple(columns), rows)
+
+
+def _marks(summary: Summary) -> dict[int, str]:
+    """`#1`, `#2`: a mark for each storage that several names share."""
+    shared = [number for number, storage in enumerate(summary.storages) if storage.is_shared]
+    return {number: f"#{place}" for place, number in enumerate(shared, 1)}
+
+
+def value_table(summary: Summary) -> Table:
+    """A row for each of the first values that are no tensors."""
+    from ptfile.cli.table import Column, Table
+
+    shown = summary.values[:MOST_VALUES]
+    rows = [(item.name or ROOT, text.value(item.value)) for item in shown]
+    return Table((Column("Value", "cyan"), Column("")), rows, header=False)
+
+
+def _notes(summary: Summary) -> Iterator[str]:
+    total = (text.count(len(summary.tensors), "tensor"), text.count(summary.elements, "element"))
+    yield f"{', '.join(total)}, {text.size(summary.storage_nbytes)} in {text.count(len(summary.storages), 'storage')}"
+    if any(storage.is_shared for storage in summary.storages):
+        yield "Tensors with the same # share a storage: writing to one changes the other where they overlap."
+    if summary.unreached:
+        yield f"{text.size(summary.unreached)} are in the file though no tensor reaches them: clone() before saving."
+    hidden = len(summary.values) - MOST_VALUES
+    if hidden > 0:
+        yield f"{text.count(hidden, 'more value')}: --json lists all."

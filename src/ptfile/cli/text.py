@@ -1,0 +1,101 @@
+"""Numbers, values and names as text for people."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+import numpy as np
+
+from ptfile.machine.inert import InertRecord
+from ptfile.tensors.python_side import Attributed
+from ptfile.tensors.storage import Storage, TypedStorage
+
+VALUE_WIDTH = 60
+"""Characters of a value that is not a tensor."""
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def size(nbytes: int) -> str:
+    """Bytes, with at most one decimal.
+
+    >>> size(1023), size(1024), size(10 * 1024**3)
+    ('1023 B', '1.0 KiB', '10.0 GiB')
+    """
+    if nbytes < 1024:
+        return f"{nbytes} B"
+    amount = float(nbytes)
+    for unit in _UNITS:
+        amount /= 1024
+        if amount < 1023.95 or unit == _UNITS[-1]:
+            return f"{amount:,.1f} {unit}"
+    raise AssertionError
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "tensor"), count(11689512, "element")
+    ('1 tensor', '11,689,512 elements')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def shape(sizes: tuple[int, ...]) -> str:
+    """As PyTorch writes it.
+
+    >>> shape((64, 3, 7, 7)), shape(())
+    ('[64, 3, 7, 7]', '[]')
+    """
+    return str(list(sizes))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal would obey or an encoding would refuse.
+
+    Names and messages come from the file, and whoever made that may mean harm.
+
+    >>> printable("pfäd 中")
+    'pfäd 中'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def value(thing: Any) -> str:
+    """What is in a checkpoint beside tensors, in a few words.
+
+    >>> value(3), value([0.9, 0.999]), value(np.zeros((2, 3)))
+    ('3', '[0.9, 0.999]', 'array of float64, [2, 3]')
+    """
+    if thing is ...:
+        return "..."
+    if isinstance(thing, np.ndarray):
+        return f"array of {thing.dtype}, {shape(thing.shape)}"
+    if isinstance(thing, (Storage, TypedStorage)):
+        return f"storage of {size(thing.nbytes())}"
+    if type(thing) is InertRecord:
+        return printable(f"object of {thing.inert_class}")
+    if isinstance(thing, Attributed):
+        return _tensor(thing)
+    text = printable(_REPR.repr(thing))
+    return text if len(text) <= VALUE_WIDTH else f"{text[: VALUE_WIDTH - 1]}…"
+
+
+def _tensor(tensor: Attributed) -> str:
+    """A tensor of another layout; its repr would want the bytes."""
+    kind = str(getattr(tensor, "layout", "nested")).rpartition(".")[2]
+    sizes = getattr(tensor, "shape", None)
+    return f"{kind} tensor of {tensor.dtype.name}" + (f", {shape(sizes)}" if sizes is not None else "")
+
+
+def _shortener() -> reprlib.Repr:
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = VALUE_WIDTH
+    short.maxlist = short.maxtuple = short.maxdeque = 8
+    return short
+
+
+_REPR = _shortener()

@@ -1,0 +1,48 @@
+"""Checks of what a pickle gives to a builder, and arguments as PyTorch would give them to a pickler."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, TypeVar
+
+from ptfile.errors import TensorError, UnsupportedError
+from ptfile.machine.names import Global
+
+_T = TypeVar("_T")
+
+
+def torch_utils(name: str) -> Global:
+    """A function of `torch._utils`, where most of the builders are."""
+    return Global("torch._utils", name)
+
+
+def exactly(value: object, kind: type[_T], what: str) -> _T:
+    """The value, if it is of this very type; else TensorError. `what` names it in the message."""
+    if type(value) is not kind:
+        raise TensorError(f"{what} is a {type(value).__name__} where a {kind.__name__} belongs")
+    return value
+
+
+def shape_tuple(value: object, what: str) -> tuple[int, ...]:
+    """A tuple of ints, also one of PyTorch's sizes."""
+    if not isinstance(value, tuple) or not all(type(number) is int for number in value):
+        raise TensorError(f"{what} is not a tuple of integers")
+    return tuple(value)
+
+
+def no_hooks(hooks: object) -> None:
+    """PyTorch writes an empty OrderedDict in place of backward hooks."""
+    if not isinstance(hooks, dict):
+        raise TensorError("the hooks of a tensor are no dict")
+    if hooks:
+        raise UnsupportedError("a tensor was saved with hooks, which are code", fix="Save it without them")
+
+
+def fresh_hooks() -> OrderedDict[Any, Any]:
+    """What PyTorch writes for hooks, an object of its own for each tensor."""
+    return OrderedDict()
+
+
+def fresh(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """A copy: a pickler writes a tuple that it has met before as a reference, and PyTorch makes new ones each time."""
+    return tuple(list(numbers))

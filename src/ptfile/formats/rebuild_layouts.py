@@ -1,0 +1,115 @@
+"""Sparse, quantized and nested tensors: from arguments to a tensor and back, as `rebuild` does for strided ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ptfile.errors import TensorError
+from ptfile.formats.arguments import exactly, fresh, fresh_hooks, no_hooks, shape_tuple, torch_utils
+from ptfile.machine.names import Global
+from ptfile.tensors.constants import LAYOUTS, QSCHEMES, Layout, Size
+from ptfile.tensors.create import tensor
+from ptfile.tensors.nested import NestedTensor
+from ptfile.tensors.quantized import PerChannel, PerTensor, QuantizedTensor
+from ptfile.tensors.sparse import COMPRESSED, SparseCompressedTensor, SparseTensor
+from ptfile.tensors.storage import TypedStorage
+from ptfile.tensors.tensor import Tensor
+
+REBUILD_SPARSE = torch_utils("_rebuild_sparse_tensor")
+REBUILD_QUANTIZED = torch_utils("_rebuild_qtensor")
+REBUILD_NESTED = torch_utils("_rebuild_nested_tensor")
+
+
+def _sparse(layout: object, data: object) -> SparseTensor | SparseCompressedTensor:
+    kind = exactly(layout, Layout, "the layout")
+    parts = exactly(data, tuple, "the data of a sparse tensor")
+    if kind is LAYOUTS["sparse_coo"] and len(parts) in (3, 4):
+        indices, values, shape = _sparse_parts(parts[:3])
+        # Files up to PyTorch 2.0 do not say whether the indices are in order.
+        coalesced = exactly(parts[3], bool, "is_coalesced") if len(parts) == 4 else None
+        return SparseTensor(indices, values, shape, coalesced)
+    if kind.name in COMPRESSED and len(parts) == 4:
+        compressed = exactly(parts[0], Tensor, "the pointers")
+        plain, values, shape = _sparse_parts(parts[1:])
+        return SparseCompressedTensor(kind, compressed, plain, values, shape)
+    raise TensorError(f"a tensor of layout {kind} is not made of {len(parts)} parts")
+
+
+def _sparse_parts(parts: tuple[object, ...]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    indices, values, shape = parts
+    return exactly(indices, Tensor, "the indices"), exactly(values, Tensor, "the values"), shape_tuple(shape, "the shape")
+
+
+def _reduce_sparse(sparse: SparseTensor) -> tuple[Global, tuple[Any, ...]]:
+    parts = (sparse.indices(), sparse.values(), Size(sparse.shape))
+    flag = () if sparse.coalesced_flag is None else (sparse.coalesced_flag,)
+    return REBUILD_SPARSE, (sparse.layout, (*parts, *flag))
+
+
+def _reduce_compressed(sparse: SparseCompressedTensor) -> tuple[Global, tuple[Any, ...]]:
+    parts = (sparse.compressed_indices(), sparse.plain_indices(), sparse.values(), Size(sparse.shape))
+    return REBUILD_SPARSE, (sparse.layout, parts)
+
+
+def _quantized(
+    storage: object,
+    offset: int,
+    shape: object,
+    stride: object,
+    parameters: object,
+    requires_grad: object,
+    hooks: object,
+) -> QuantizedTensor:
+    no_hooks(hooks)
+    typed = exactly(storage, TypedStorage, "the storage")
+    place = (offset, shape_tuple(shape, "the shape"), shape_tuple(stride, "the stride"))
+    quantizer = _quantizer(exactly(parameters, tuple, "the scales"))
+    grad = exactly(requires_grad, bool, "requires_grad")
+    return QuantizedTensor(typed.storage, typed.dtype, *place, quantizer, grad)
+
+
+def _quantizer(parameters: tuple[Any, ...]) -> PerTensor | PerChannel:
+    scheme, *numbers = parameters or (None,)
+    if scheme is QSCHEMES["per_tensor_affine"] and len(numbers) == 2:
+        scale, zero_point = numbers
+        return PerTensor(exactly(scale, float, "the scale"), exactly(zero_point, int, "the zero point"))
+    per_channel = (QSCHEMES["per_channel_affine"], QSCHEMES["per_channel_affine_float_qparams"])
+    if scheme in per_channel and len(numbers) == 3:
+        scales, zero_points, axis = numbers
+        # PyTorch 1.3 and 1.4 wrote lists of numbers.
+        scales = tensor(scales) if type(scales) is list else exactly(scales, Tensor, "the scales")
+        zero_points = tensor(zero_points) if type(zero_points) is list else exactly(zero_points, Tensor, "the zero points")
+        return PerChannel(scales, zero_points, exactly(axis, int, "the axis"))
+    raise TensorError(f"a tensor is quantized in a way that PyTorch does not write: {scheme!r:.60}")
+
+
+def _reduce_quantized(quantized: QuantizedTensor) -> tuple[Global, tuple[Any, ...]]:
+    quantizer = quantized.quantizer
+    if isinstance(quantizer, PerTensor):
+        parameters: tuple[Any, ...] = (QSCHEMES["per_tensor_affine"], quantizer.scale, quantizer.zero_point)
+    else:  # PyTorch names this scheme for floating zero points as well
+        parameters = (QSCHEMES["per_channel_affine"], quantizer.scales, quantizer.zero_points, quantizer.axis)
+    storage = TypedStorage(quantized.untyped_storage(), quantized.dtype)
+    place = (quantized.storage_offset(), fresh(quantized.shape), fresh(quantized.stride()))
+    return REBUILD_QUANTIZED, (storage, *place, parameters, quantized.requires_grad, fresh_hooks())
+
+
+def _nested(buffer: object, sizes: object, strides: object, offsets: object) -> NestedTensor:
+    parts = (exactly(part, Tensor, "a part of a nested tensor") for part in (buffer, sizes, strides, offsets))
+    return NestedTensor(*parts)
+
+
+BUILDERS: Mapping[Global, Callable[..., object]] = {
+    REBUILD_SPARSE: _sparse,
+    torch_utils("_rebuild_sparse_csr_tensor"): _sparse,  # 1.11 to 1.13, with the same arguments
+    REBUILD_QUANTIZED: _quantized,
+    REBUILD_NESTED: _nested,
+}
+
+REDUCERS: Mapping[type, Callable[[Any], tuple[Global, tuple[Any, ...]]]] = {
+    SparseTensor: _reduce_sparse,
+    SparseCompressedTensor: _reduce_compressed,
+    QuantizedTensor: _reduce_quantized,
+    NestedTensor: lambda nested: (REBUILD_NESTED, nested.parts()),
+}

@@ -1,0 +1,88 @@
+"""PyTorch's constants and small values, from their names in a pickle and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ptfile.errors import FormatError, UnsafeError
+from ptfile.formats.arguments import fresh
+from ptfile.machine.encoder import Reducer
+from ptfile.machine.names import Global
+from ptfile.machine.policy import Meaning, TypeRules
+from ptfile.tensors import dtypes
+from ptfile.tensors.constants import (
+    LAYOUTS,
+    MEMORY_FORMATS,
+    QSCHEMES,
+    Constant,
+    Device,
+    Layout,
+    MemoryFormat,
+    QScheme,
+    Size,
+)
+from ptfile.tensors.dtypes import DType
+
+SIZE = Global("torch", "Size")
+DEVICE = Global("torch", "device")
+GET_LAYOUT = Global("torch.serialization", "_get_layout")
+_TORCH_IN_UTILS = Global("torch._utils", "torch")
+"""Python 3.13 finds the memory formats by way of the module `torch` in `torch._utils`."""
+
+
+def _size(sizes: object = ()) -> Size:
+    if type(sizes) not in (tuple, list) or not all(type(size) is int for size in sizes):  # type: ignore[attr-defined]
+        raise FormatError("a torch.Size is not built from integers")
+    return Size(sizes)  # type: ignore[arg-type]
+
+
+def _device(kind: object, index: object = None) -> Device:
+    if type(kind) is not str or not (index is None or type(index) is int):
+        raise FormatError("a torch.device is not built from a name and a number")
+    return Device(kind, index)
+
+
+def _layout(name: object) -> Constant:
+    if type(name) is not str or name.removeprefix("torch.") not in LAYOUTS:
+        raise FormatError(f"PyTorch has no layout {str(name)[:40]!r}")
+    return LAYOUTS[name.removeprefix("torch.")]
+
+
+def _get_attribute(target: object, name: object) -> Constant:
+    """`getattr`, for the one use that PyTorch makes of it: how protocol 2 names a memory format."""
+    if target != _TORCH_IN_UTILS or name not in MEMORY_FORMATS:
+        raise UnsafeError(f"the pickle looks up the attribute {name!s:.40} of {target!s:.80}", name="builtins.getattr")
+    return MEMORY_FORMATS[str(name)]
+
+
+def _named(names: Mapping[str, Any]) -> dict[tuple[str, str], Meaning]:
+    return {("torch", name): Meaning(value) for name, value in names.items()}
+
+
+NAMES: Mapping[tuple[str, str], Meaning] = {
+    **_named(dtypes.BY_NAME),
+    **_named(QSCHEMES),
+    (SIZE.module, SIZE.name): Meaning(Size, call=_size),
+    (DEVICE.module, DEVICE.name): Meaning(Device, call=_device),
+    (GET_LAYOUT.module, GET_LAYOUT.name): Meaning(call=_layout),
+    (_TORCH_IN_UTILS.module, _TORCH_IN_UTILS.name): Meaning(),
+    ("builtins", "getattr"): Meaning(call=_get_attribute),
+    **{("torch._utils", f"torch.{name}"): Meaning(value) for name, value in MEMORY_FORMATS.items()},
+}
+
+TYPES: Mapping[type, TypeRules] = {}
+
+
+def _reduce_device(device: Device) -> tuple[Global, tuple[Any, ...]]:
+    return DEVICE, (device.type,) if device.index is None else (device.type, device.index)
+
+
+REDUCERS: Mapping[type, Reducer] = {
+    DType: lambda dtype: Global("torch", dtype.name),
+    QScheme: lambda scheme: Global("torch", scheme.name),
+    MemoryFormat: lambda order: Global("torch._utils", f"torch.{order.name}"),
+    Layout: lambda layout: (GET_LAYOUT, (f"torch.{layout.name}",)),
+    Size: lambda size: (SIZE, (fresh(tuple(size)),)),
+    Device: _reduce_device,
+}

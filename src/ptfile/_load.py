@@ -7,11 +7,9 @@ import pickle
 from typing import Any, Literal
 
 from ptfile._types import Path, Readable
-from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
-from ptfile.errors import FormatError, UnsupportedError, located
+from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import PickleRunner, SafeRunner, TrustingRunner
 from ptfile.formats.storages import MapLocation
-from ptfile.formats.zip_format import ZipFormatReader
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import FileObjectSource, LocalSource, MappedSource, Source
@@ -85,15 +83,3 @@ def open_source(f: Path | Readable, *, mmap: bool) -> Source:
         message = f"f is a {type(f).__name__}: it must be a path, or a binary file object with read, seek and tell"
         raise TypeError(message)
     return FileObjectSource(f)
-
-
-def open_format(source: Source, limits: Limits) -> ZipFormatReader:
-    """The reader for what the bytes are, whatever the file is called."""
-    kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
-    with located(file=source.name):
-        if kind is Kind.ZIP:
-            return ZipFormatReader(source, limits)
-        if kind in (Kind.LEGACY, Kind.TAR):
-            problem = f"it looks like {kind.looks}, which ptfile cannot read yet"
-            raise UnsupportedError(problem, fix="Load it with PyTorch and save it again")
-        raise FormatError(f"it is no checkpoint of PyTorch: it looks like {kind.looks}", fix=kind.fix)

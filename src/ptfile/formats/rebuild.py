@@ -164,7 +164,10 @@ def _from_type(builder: object, kind: object, arguments: object, state: object) 
         raise TensorError("the class of a tensor is not a name")
     made = build(*exactly(arguments, tuple, "the arguments"))
     assert isinstance(made, Attributed)
-    made.python_side = PythonSide(None if kind == TENSOR_CLASS else kind, _checked_state(state))
+    if kind == TENSOR_CLASS:
+        made.python_side = PythonSide(None, _checked_state(state))
+    else:  # the state may be whatever the subclass's __setstate__ takes
+        made.python_side = PythonSide(kind, state)
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 
 class _Name:
@@ -30,12 +30,19 @@ class _Name:
 
 
 class Global(_Name):
-    """A class, function or constant that a pickle names. It pickles as that name again."""
+    """A class, function or constant that a pickle names. It pickles as that name again.
 
-    def __init__(self, module: str, name: str) -> None:
+    There is one object per name, as there is one of what it stands for: picklers go by identity.
+    """
+
+    _all: ClassVar[dict[tuple[str, str], Global]] = {}
+
+    def __new__(cls, module: str, name: str) -> Global:
+        made = super().__new__(cls)
         # No __slots__: the encoder needs an instance attribute `__module__`.
-        self.module = module
-        self.name = name
+        made.module = module
+        made.name = name
+        return cls._all.setdefault((module, name), made)
 
     def __reduce__(self) -> tuple[type[Global], tuple[str, str]]:
         return Global, (self.module, self.name)

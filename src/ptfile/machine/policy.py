@@ -135,6 +135,8 @@ class Policy:
         except UnsafeError:
             if self._unknown == "error":
                 raise
+            if how == "new" and isinstance(target, Global):
+                target = InertName(target.module, target.name)
             return InertRecord(target, arguments, how, keywords)
 
     def _meaning(self, target: object) -> Meaning | None:

@@ -1,0 +1,18 @@
+"""What every format offers to the API: the value first, its bytes when they are wanted."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.storages import MapLocation
+
+
+class FormatReader(Protocol):
+    """One checkpoint file, open."""
+
+    def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
+        """The value, with storages that have read nothing yet."""
+
+    def fill(self) -> None:
+        """Read all storages that the value asked for, in the order in which they stand in the file."""

@@ -18,6 +18,8 @@ if sys.platform != "win32":
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
+if sys.platform == "linux":
+    _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _FORGET_THE_PEAK = "5"  # proc_pid_clear_refs(5)
 
 
@@ -34,12 +36,18 @@ def provide(nbytes: int) -> None:
     A virtual machine gives memory that it doesn't use back to its host. Getting it again takes several times as long
     as filling it, and falls on whichever contestant comes next.
     """
-    if not nbytes:
-        return
-    piece = bytes(min(nbytes, 4 << 20))
-    with mmap.mmap(-1, nbytes) as taken:
-        for start in range(0, nbytes, len(piece)):
-            taken[start : start + len(piece)] = piece[: nbytes - start]
+    with contextlib.ExitStack() as held:
+        for huge in (False, True):  # whatever size of pages the run will ask for
+            if nbytes and sys.platform == "linux":
+                _touch(held.enter_context(mmap.mmap(-1, nbytes, flags=_PRIVATE)), huge=huge)
+
+
+def _touch(memory: mmap.mmap, *, huge: bool) -> None:
+    with contextlib.suppress(OSError):  # a system without huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
+    piece = bytes(min(len(memory), 4 << 20))
+    for start in range(0, len(memory), len(piece)):
+        memory[start : start + len(piece)] = piece[: len(memory) - start]
 
 
 def start() -> int | None:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ptfile._load import open_format, open_source
+from ptfile._load import open_source
 from ptfile._names import Attribute, Path, distinct
 from ptfile._tree import Leaf, walk
 from ptfile._types import Path as FilePath
 from ptfile._types import Readable
 from ptfile.errors import located
+from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import SafeRunner
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord

@@ -7,8 +7,9 @@ import pickle
 from typing import Any
 
 from ptfile._types import Path, Writable
+from ptfile.containers.zip_writer import ALIGNMENT
 from ptfile.errors import UnsupportedError
-from ptfile.formats.zip_format import ALIGNMENT, PreparedSave, ZipOptions, root_for_path, root_for_stream
+from ptfile.formats.zip_format import PreparedSave, ZipOptions, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 
 DEFAULT_PROTOCOL = 2

@@ -192,9 +192,8 @@ def test_tensors_of_pytorch_are_refused_with_what_to_do() -> None:
 def test_texts_that_look_like_placeholders_survive() -> None:
     """Strings that hold the very bytes the encoder puts in for a name come back as they were."""
     from ptfile.machine.encoder import _alias
-    from ptfile.machine.names import Global
 
-    text = f"c{_alias('torch._utils', Global)}\n_rebuild_tensor_v2\n"
+    text = f"c{_alias('torch._utils', 'Global')}\n_rebuild_tensor_v2\n"
     plan = [text, TensorPlan(StoragePlan(ptfile.float32, bytes(4)), 0, (1,), (1,)), text.encode(), text]
     data = assert_equal_bytes(plan)
     assert ptfile.load(io.BytesIO(data))[0] == text

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from ptfile.cli.text import printable
+from ptfile.cli.printable import printable
 from ptfile.errors import PtfileError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(

@@ -32,6 +32,7 @@ import click
 
 from ptfile._inspect import Summary, inspect
 from ptfile.cli import text
+from ptfile.cli.printable import printable
 
 if TYPE_CHECKING:
     from ptfile.cli.table import Table
@@ -112,7 +113,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _write(summary: Summary) -> None:
-    heading = text.printable(summary.file)
+    heading = printable(summary.file)
     about = f"{summary.format} format, {text.size(summary.nbytes)}"
     tables = [table for table in (tensor_table(summary), value_table(summary)) if table.rows]
     notes = list(_notes(summary))
@@ -168,7 +169,7 @@ def tensor_table(summary: Summary) -> Table:
             tensor.dtype,
             text.shape(tensor.shape),
             text.size(tensor.nbytes),
-            *([text.printable(tensor.device)] if elsewhere else []),
+            *([printable(tensor.device)] if elsewhere else []),
             *([marks.get(tensor.storage, "")] if marks else []),
         )
         for tensor in summary.tensors

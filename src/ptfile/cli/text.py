@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ptfile.cli.printable import printable
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Storage, TypedStorage
@@ -49,19 +50,6 @@ def shape(sizes: tuple[int, ...]) -> str:
     ('[64, 3, 7, 7]', '[]')
     """
     return str(list(sizes))
-
-
-def printable(text: str) -> str:
-    """The text on one line, with nothing in it that a terminal would obey or an encoding would refuse.
-
-    Names and messages come from the file, and whoever made that may mean harm.
-
-    >>> printable("pfäd 中")
-    'pfäd 中'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def value(thing: Any) -> str:

@@ -45,4 +45,4 @@ def fresh_hooks() -> OrderedDict[Any, Any]:
 
 def fresh(numbers: tuple[int, ...]) -> tuple[int, ...]:
     """A copy: a pickler writes a tuple that it has met before as a reference, and PyTorch makes new ones each time."""
-    return tuple(list(numbers))
+    return (*numbers,)

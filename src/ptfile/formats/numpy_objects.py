@@ -48,7 +48,9 @@ def _set_dtype_state(target: np.dtype[Any], state: object) -> None:
         raise FormatError("the dtype of no time has a time's metadata")
     if target.kind == "V":
         _check_void(subarray, names, fields, size)
-    elif (subarray, names, fields) != (None, None, None) or (size not in (-1, target.itemsize) and target.kind not in "SU"):
+    elif (subarray, names, fields) != (None, None, None) or (
+        size not in (-1, target.itemsize) and target.kind not in "SU"
+    ):
         raise FormatError("a numpy dtype of simple values has fields, or a wrong size")
     target.__setstate__(state)  # type: ignore[attr-defined]
 
@@ -75,7 +77,8 @@ def _reconstruct(kind: object, shape: object, code: object) -> npt.NDArray[Any]:
     """An array that gets its state next."""
     if kind is not np.ndarray or shape != (0,) or code not in (b"b", "b"):
         raise UnsafeError("the pickle makes an array in a way that numpy does not", name="numpy.ndarray")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
+    empty: npt.NDArray[Any] = np.ndarray.__new__(np.ndarray, (0,), "b")
+    return empty
 
 
 def _set_array_state(target: npt.NDArray[Any], state: object) -> None:
@@ -134,7 +137,7 @@ def _from_buffer(data: object, dtype: object, shape: object, order: object) -> n
 
 
 def _in_modules(name: str, builder: Callable[..., object]) -> dict[tuple[str, str], Meaning]:
-    """numpy 2 renamed `numpy.core` to `numpy._core`."""
+    """Numpy 2 renamed `numpy.core` to `numpy._core`."""
     module, _, function = name.rpartition(".")
     return {(f"{package}.{module}", function): Meaning(call=builder) for package in _MODULES}
 
@@ -151,7 +154,9 @@ DTYPE_RULES = TypeRules(set_state=_set_dtype_state)
 TYPES: Mapping[type, TypeRules] = {
     np.ndarray: TypeRules(set_state=_set_array_state),
     # Each dtype is of a class of its own.
-    **{type(np.dtype(code)): DTYPE_RULES for code in (*np.typecodes["All"].replace("O", ""), "V", "S", "U", "M8", "m8")},
+    **{
+        type(np.dtype(code)): DTYPE_RULES for code in (*np.typecodes["All"].replace("O", ""), "V", "S", "U", "M8", "m8")
+    },
 }
 
 OBJECT_NAMES: Mapping[tuple[str, str], Meaning] = {("numpy", "dtype"): Meaning(np.dtype, call=_any_dtype)}

@@ -17,9 +17,7 @@ from ptfile.machine.vm import Machine, Python2Text
 class PickleRunner(Protocol):
     """Runs the pickle that begins at `start`: returns its value and the position behind it."""
 
-    def run(
-        self, data: bytes, load_persistent: Callable[[object], object], start: int = 0
-    ) -> tuple[Any, int]: ...
+    def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]: ...
 
 
 @dataclass(frozen=True, slots=True)

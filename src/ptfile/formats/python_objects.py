@@ -12,7 +12,6 @@ import datetime
 import decimal
 import fractions
 import pathlib
-import sys
 import types
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -97,37 +96,52 @@ def _update_counter(target: Counter[Any], pairs: list[tuple[Any, Any]]) -> None:
     dict.update(target, pairs)
 
 
-_FACTORIES: tuple[Any, ...] = (None, int, float, bool, complex, str, bytes, list, tuple, dict, set, frozenset, OrderedDict)
+_FACTORIES: tuple[Any, ...] = (
+    None,
+    int,
+    float,
+    bool,
+    complex,
+    str,
+    bytes,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+    OrderedDict,
+)
 
 
-def _defaultdict(factory: object = None) -> defaultdict[Any, Any]:
+def _defaultdict(factory: Any = None) -> defaultdict[Any, Any]:
     if factory not in _FACTORIES:
         name = str(factory)
         raise UnsafeError(f"a defaultdict makes its values by calling {name}", name=name)
-    return defaultdict(factory)  # type: ignore[arg-type]
+    return defaultdict(factory)
 
 
-def _deque(items: object = (), maxlen: object = None) -> deque[Any]:
+def _deque(items: Any = (), maxlen: Any = None) -> deque[Any]:
     if type(items) not in (tuple, list) or not (maxlen is None or (type(maxlen) is int and maxlen >= 0)):
         raise FormatError("a deque is not built from a list and a length")
-    return deque(items, maxlen)  # type: ignore[arg-type]
+    return deque(items, maxlen)
 
 
-def _array(typecode: object, items: object) -> array.array[Any]:
+def _array(typecode: Any, items: Any) -> array.array[Any]:
     if type(typecode) is not str or typecode not in array.typecodes or type(items) not in (list, str, bytes):
         raise FormatError("an array is not built from a type code and a list")
-    return array.array(typecode, items)  # type: ignore[arg-type]
+    made: array.array[Any] = array.array(typecode, items)
+    return made
 
 
 # times
 
 
 def _datetime(packed: object, zone: object = None) -> datetime.datetime:
-    return datetime.datetime(*_packed_time(packed, 10, zone))  # type: ignore[arg-type, misc]
+    return datetime.datetime(*_packed_time(packed, 10, zone))  # type: ignore[arg-type]  # noqa: DTZ001  (the file's own)
 
 
 def _time(packed: object, zone: object = None) -> datetime.time:
-    return datetime.time(*_packed_time(packed, 6, zone))  # type: ignore[arg-type, misc]
+    return datetime.time(*_packed_time(packed, 6, zone))  # type: ignore[arg-type]
 
 
 def _packed_time(packed: object, size: int, zone: object) -> tuple[object, ...]:
@@ -219,7 +233,9 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     ("types", "SimpleNamespace"): Meaning(types.SimpleNamespace, call=_takes((), build=types.SimpleNamespace)),
     # Python 3.13 moved the classes; they are written under the module that the running Python has.
     **{
-        (module, kind.__name__): Meaning(kind, call=_path(kind)) for module in ("pathlib", "pathlib._local") for kind in _PATHS
+        (module, kind.__name__): Meaning(kind, call=_path(kind))
+        for module in ("pathlib", "pathlib._local")
+        for kind in _PATHS
     },
 }
 

@@ -84,19 +84,21 @@ def _strided(
 ) -> Tensor:
     place = (offset, shape_tuple(shape, "the shape"), shape_tuple(stride, "the stride"))
     grad = exactly(requires_grad, bool, "requires_grad")
-    flags = {} if metadata is None else _flags(metadata)
-    return Tensor(storage.storage, storage.dtype, *place, grad, **flags)
+    conj, neg = (False, False) if metadata is None else _flags(metadata)
+    return Tensor(storage.storage, storage.dtype, *place, grad, conj, neg)
 
 
-def _flags(metadata: object) -> dict[str, bool]:
+def _flags(metadata: object) -> tuple[bool, bool]:
     if type(metadata) is not dict or not metadata.keys() <= {"conj", "neg"}:
         raise TensorError(f"a tensor has metadata that PyTorch does not write: {metadata!r:.80}")
-    return {name: exactly(value, bool, name) for name, value in metadata.items()}
+    return exactly(metadata.get("conj", False), bool, "conj"), exactly(metadata.get("neg", False), bool, "neg")
 
 
 def _meta(dtype: object, shape: object, stride: object, requires_grad: object) -> Tensor:
     sizes = (shape_tuple(shape, "the shape"), shape_tuple(stride, "the stride"))
-    return empty_meta(*sizes, dtype=exactly(dtype, DType, "the dtype"), requires_grad=exactly(requires_grad, bool, "grad"))
+    return empty_meta(
+        *sizes, dtype=exactly(dtype, DType, "the dtype"), requires_grad=exactly(requires_grad, bool, "grad")
+    )
 
 
 def _from_numpy(array: object, dtype: object, device: object, requires_grad: object) -> Tensor:

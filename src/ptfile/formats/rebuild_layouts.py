@@ -38,7 +38,11 @@ def _sparse(layout: object, data: object) -> SparseTensor | SparseCompressedTens
 
 def _sparse_parts(parts: tuple[object, ...]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     indices, values, shape = parts
-    return exactly(indices, Tensor, "the indices"), exactly(values, Tensor, "the values"), shape_tuple(shape, "the shape")
+    return (
+        exactly(indices, Tensor, "the indices"),
+        exactly(values, Tensor, "the values"),
+        shape_tuple(shape, "the shape"),
+    )
 
 
 def _reduce_sparse(sparse: SparseTensor) -> tuple[Global, tuple[Any, ...]]:
@@ -79,7 +83,9 @@ def _quantizer(parameters: tuple[Any, ...]) -> PerTensor | PerChannel:
         scales, zero_points, axis = numbers
         # PyTorch 1.3 and 1.4 wrote lists of numbers.
         scales = tensor(scales) if type(scales) is list else exactly(scales, Tensor, "the scales")
-        zero_points = tensor(zero_points) if type(zero_points) is list else exactly(zero_points, Tensor, "the zero points")
+        zero_points = (
+            tensor(zero_points) if type(zero_points) is list else exactly(zero_points, Tensor, "the zero points")
+        )
         return PerChannel(scales, zero_points, exactly(axis, int, "the axis"))
     raise TensorError(f"a tensor is quantized in a way that PyTorch does not write: {scheme!r:.60}")
 

@@ -113,7 +113,7 @@ class PreparedSave:
         for _, payload in self._head:
             writer.write(payload)
         for storage in self._storages:
-            writer.write(memoryview(storage.data))
+            writer.write(storage.data.data)
         for _, payload in self._tail:
             writer.write(payload)
         sizes = [record.size for record in self._layout.records]
@@ -131,6 +131,7 @@ class ZipFormatReader:
             self._zip = ZipReader(source, limits)
             self._root = self._zip.root
             self._check_kind()
+            self._byte_order = self._read_byte_order()
         self._unread: list[tuple[Record, Storage]] = []
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
@@ -150,28 +151,44 @@ class ZipFormatReader:
     def fill(self) -> None:
         """Read all storages that the pickle asked for, in the order in which they stand in the file."""
         with located(file=self._source.name):
-            for record, storage in sorted(self._unread, key=lambda pair: pair[0].header_offset):
-                if not storage.is_loaded:
-                    storage.fill(self._read(record))
+            for _, storage in sorted(self._unread, key=lambda pair: pair[0].header_offset):
+                storage.load()
         self._unread.clear()
 
     def _deferred(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
         with located(file=self._source.name):
-            record = self._record(f"data/{key}")
+            record = self._storage_record(key)
+            unit = self._unit_to_swap(dtype, nbytes)
             if record.size != nbytes:
                 problem = f"the record has {record.size} bytes, and the pickle asks for {nbytes}"
-                raise TensorError(problem, file=self._source.name, record=f"data/{key}")
-        storage = Storage.deferred(nbytes, lambda: self._read(record))
+                raise TensorError(problem, file=self._source.name, record=self._short(record))
+        storage = Storage.deferred(nbytes, lambda: self._read(record, unit))
         self._unread.append((record, storage))
         return storage
 
-    def _read(self, record: Record) -> npt.NDArray[np.uint8]:
-        with located(file=self._source.name, record=record.name.removeprefix(self._root + "/")):
-            if isinstance(self._source, ViewSource) and record.method == STORED:
+    def _storage_record(self, key: str) -> Record:
+        old = self._zip.records.get(f"{self._root}/tensors/{key}")  # PyTorch 1.4
+        return old or self._record(f"data/{key}")
+
+    def _unit_to_swap(self, dtype: DType | None, nbytes: int) -> int:
+        """Bytes of the numbers that have to be reversed; 1: none."""
+        if self._byte_order == sys.byteorder:
+            return 1
+        if dtype is None and nbytes:
+            problem = f"an untyped storage in a {self._byte_order}-endian file, which does not say what to reverse"
+            raise UnsupportedError(problem, fix="Save the file again on a machine of the other byte order")
+        return 1 if dtype is None else dtype.itemsize // (2 if dtype.is_complex else 1)
+
+    def _read(self, record: Record, unit: int) -> npt.NDArray[np.uint8]:
+        with located(file=self._source.name, record=self._short(record)):
+            if isinstance(self._source, ViewSource) and record.method == STORED and unit == 1:
                 return np.frombuffer(self._source.view(self._zip.locate(record), record.size), np.uint8)
             data = np.empty(record.size, np.uint8)
-            self._zip.read_into(record, memoryview(data))
-            return data
+            self._zip.read_into(record, data.data)
+            return data if unit == 1 else data.reshape(-1, unit)[:, ::-1].reshape(-1)
+
+    def _short(self, record: Record) -> str:
+        return record.name.removeprefix(self._root + "/")
 
     def _record(self, name: str) -> Record:
         record = self._zip.records.get(f"{self._root}/{name}")
@@ -186,11 +203,12 @@ class ZipFormatReader:
             raise UnsupportedError("a TorchScript archive, which ptfile cannot read yet")
         if f"{self._root}/{_PICKLE}" not in names:
             raise FormatError("a zip file without data.pkl, so no checkpoint of PyTorch")
-        order = names.get(f"{self._root}/{_BYTE_ORDER}")
-        if order is None:
-            return  # files of PyTorch 2.0 and earlier say nothing, and are little-endian
-        text = bytes(self._zip.read(order))
+
+    def _read_byte_order(self) -> str:
+        record = self._zip.records.get(f"{self._root}/{_BYTE_ORDER}")
+        if record is None:
+            return "little"  # PyTorch 2.0 and earlier say nothing
+        text = bytes(self._zip.read(record))
         if text not in (b"little", b"big"):
             raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=_BYTE_ORDER)
-        if text != sys.byteorder.encode():
-            raise UnsupportedError(f"a {text.decode()}-endian file, which ptfile cannot read yet")
+        return text.decode()

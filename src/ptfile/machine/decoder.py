@@ -38,7 +38,7 @@ def decode(data: bytes, start: int = 0) -> Iterator[tuple[int, Opcode, Argument]
         if opcode.name == "FRAME":
             frame_end = _frame_end(argument, position, end, frame_end, len(data))
         elif opcode.name == "PROTO" and (position != start or _as_int(argument) > HIGHEST_PROTOCOL):
-            raise FormatError(f"PROTO {argument} at this place: not a pickle of protocol 0 to 5", offset=position)
+            raise FormatError(f"PROTO {argument!r} at this place: not a pickle of protocol 0 to 5", offset=position)
         position = end
 
 

@@ -19,7 +19,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType, SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from ptfile.errors import UnsupportedError
 from ptfile.machine.decoder import decode
@@ -41,10 +41,10 @@ _current = threading.local()
 """The object that this thread's pickler is saving as a name, between the reducer and the look-up right behind it."""
 
 
-class _AliasModule(ModuleType):
+class _AliasModule:
     """What a pickler finds when it imports an alias: a module in which every name is the object just being saved."""
 
-    def __getattr__(self, name: str) -> object:
+    def __getattribute__(self, name: str) -> object:
         if name == getattr(_current, "name", None):
             return _current.object
         raise AttributeError(name)
@@ -71,15 +71,13 @@ class Encoder:
         self._pickle_module = pickle_module
         self._protocol = protocol
         self._written: Counter[bytes] = Counter()  # what holds an alias in the pickle, and how often
-        self._parents: dict[tuple[str, str], Global] = {}  # what dotted names are looked up in
         self._modules: set[int] = set()  # the aliases, as objects, that are in the pickler's memo
 
     def encode(self, value: object) -> bytearray:
         """Return the pickle. What the pickler raises for an object that cannot be pickled passes through."""
         persistent_id = self._persistent_id
-        theirs = getattr(self._pickle_module.Pickler, "dispatch_table", None)
-        if not isinstance(theirs, Mapping):
-            theirs = copyreg.dispatch_table
+        table = getattr(self._pickle_module.Pickler, "dispatch_table", None)
+        theirs = table if isinstance(table, Mapping) else copyreg.dispatch_table
         ours = {kind: self._adapt(reducer) for kind, reducer in self._reducers.items()}
 
         class Pickler(self._pickle_module.Pickler):  # type: ignore[misc, name-defined]
@@ -110,9 +108,8 @@ class Encoder:
         """Return what `__reduce__` returns for an object that is a global variable, having set the stage for it."""
         if "." in name.name and self._protocol < _MODULES_ARE_STRINGS:
             parent, _, last = name.name.rpartition(".")
-            whole = self._parents.setdefault((name.module, parent), Global(name.module, parent))
-            return getattr, (whole, last)
-        alias = _alias(name.module, type(obj))
+            return getattr, (getattr(obj, "parent", None) or Global(name.module, parent), last)
+        alias = _alias(name.module, type(obj).__name__)
         # Where picklers look for an object's module; it is the same for every save.
         if isinstance(obj, type):
             obj.__module__ = alias
@@ -143,18 +140,18 @@ class Encoder:
 
 
 @functools.cache  # one object per argument: picklers write a string that they have met as a reference
-def _alias(module: str, kind: type) -> str:
+def _alias(module: str, kind: str) -> str:  # noqa: ARG001  (it is part of the key)
     """The alias of a module for objects of one kind, ready to be imported.
 
     Kinds differ because PyTorch's do: `torch.float32` and `torch.FloatStorage` have equal but not identical modules.
     """
     first = _TO_ALIAS.get(module[:1])
     if first is None or len(module.encode()) > 255:
-        raise UnsupportedError(f"the module name {module!r} of a {kind.__name__} cannot be written to a pickle")
+        raise UnsupportedError(f"the module name {module!r} cannot be written to a pickle")
     parts = [first + module[1:].partition(".")[0], *module.split(".")[1:]]
     for count in range(1, len(parts) + 1):  # picklers in Python import the packages first
         package = ".".join(parts[:count])
-        sys.modules.setdefault(package, _AliasModule(package, f"Stands for {module} while ptfile pickles."))
+        sys.modules.setdefault(package, cast("ModuleType", _AliasModule()))
     return ".".join(parts)
 
 

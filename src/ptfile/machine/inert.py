@@ -1,7 +1,7 @@
 """Inert records: stand-ins for objects of classes that are not ptfile's to build.
 
-A record keeps everything that the pickle said about an object and runs nothing. It is pickled back to the same bytes, so
-a file can be read, looked into, changed and written without the classes that it names.
+A record keeps everything that the pickle said about an object and runs nothing. It is pickled back to the same bytes,
+so a file can be read, looked into, changed and written without the classes that it names.
 """
 
 from __future__ import annotations
@@ -134,14 +134,15 @@ class InertRecord:
             parts.append(f"{len(self.inert_pairs)} items")
         return f"<inert {self.inert_class}({', '.join(parts)})>"
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         # Picklers refuse to write an instance of one class as an instance of another; `type()` tells the truth.
         return self.inert_target
 
     def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
         message = f"an inert record runs nothing, and {self.inert_class} least of all"
         raise TypeError(message)
+
 
 def reduce_inert(record: InertRecord) -> tuple[Any, ...]:
     """How a pickler writes the object that the record stands for."""

@@ -1,7 +1,7 @@
 """Which values may be keys of dicts and elements of sets.
 
-Hashing a tuple walks all of it, recursing in C, and walks a part as often as it is shared: a few bytes of pickle can make
-that take forever, or overflow the stack. So keys are measured before they are hashed.
+Hashing a tuple walks all of it, recursing in C, and walks a part as often as it is shared: a few bytes of pickle can
+make that take forever, or overflow the stack. So keys are measured before they are hashed.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Global(_Name):
 
     _all: ClassVar[dict[tuple[str, str], Global]] = {}
 
-    def __new__(cls, module: str, name: str) -> Global:
+    def __new__(cls, module: str, name: str) -> Global:  # noqa: PYI034
         made = super().__new__(cls)
         # No __slots__: the encoder needs an instance attribute `__module__`.
         made.module = module
@@ -53,11 +53,15 @@ class InertName(_Name, type):
     only of what is one. It has no instances: an `InertRecord` says that it is one.
     """
 
-    def __new__(cls, module: str, name: str) -> InertName:
+    parent: InertName | None
+    """The name that this one was looked up in, as protocol 2 names a class inside a class."""
+
+    def __new__(cls, module: str, name: str, parent: InertName | None = None) -> InertName:
         made = super().__new__(cls, "InertName", (), {})
         made.module = module
         made.name = name
+        made.parent = parent
         return made
 
-    def __init__(cls, module: str, name: str) -> None:
+    def __init__(cls, *_: object) -> None:
         super().__init__("InertName", (), {})

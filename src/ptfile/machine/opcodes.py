@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ptfile.errors import FormatError
 
@@ -132,9 +132,10 @@ def _quoted(data: bytes) -> bytes:
     if len(data) < 2 or data[:1] not in (b'"', b"'") or data[-1:] != data[:1]:
         raise FormatError(f"{data[:40]!r} is not a quoted string")
     try:
-        return codecs.escape_decode(data[1:-1])[0]
+        plain = codecs.escape_decode(data[1:-1])[0]
     except ValueError as error:
         raise FormatError(f"{data[:40]!r} has a wrong escape") from error
+    return cast("bytes", plain)  # typeshed says str
 
 
 _UINT1, _UINT2, _INT4, _UINT4, _UINT8 = "<B", "<H", "<i", "<I", "<Q"

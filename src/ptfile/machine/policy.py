@@ -63,6 +63,7 @@ _BUILTIN_RULES: Mapping[type, TypeRules] = {
     set: TypeRules(add=set.update),
 }
 _NO_RULES = TypeRules()
+_GETATTR = ("builtins", "getattr")
 
 
 class Policy:
@@ -111,12 +112,12 @@ class Policy:
     def call(self, target: object, arguments: tuple[Any, ...]) -> object:
         """REDUCE: what `target`, which a name became, makes of the arguments."""
         meaning = self._meaning(target)
-        return self._build("calls", "call", target, meaning and meaning.call, arguments)
+        return self._build("calls", "call", target, meaning.call if meaning else None, arguments)
 
     def new(self, target: object, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> object:
         """NEWOBJ: an instance of the class `target`, which a name became."""
         meaning = self._meaning(target)
-        builder = None if keywords else meaning and meaning.new
+        builder = meaning.new if meaning and not keywords else None
         return self._build("makes an instance of", "new", target, builder, arguments, keywords)
 
     def _build(
@@ -135,9 +136,7 @@ class Policy:
         except UnsafeError:
             if self._unknown == "error":
                 raise
-            if how == "new" and isinstance(target, Global):
-                target = InertName(target.module, target.name)
-            return InertRecord(target, arguments, how, keywords)
+            return _inert(target, arguments, how, keywords)
 
     def _meaning(self, target: object) -> Meaning | None:
         """What the target of a call means; None if the table lacks it."""
@@ -152,6 +151,19 @@ class Policy:
 
     def _unsafe(self, does: str, name: str) -> UnsafeError:
         return UnsafeError(f"the pickle {does} {name}", name=name, fix=self._advice)
+
+
+def _inert(
+    target: object, arguments: tuple[Any, ...], how: Literal["call", "new"], keywords: dict[str, Any] | None
+) -> InertRecord | InertName:
+    if how == "new" and isinstance(target, Global):
+        target = InertName(target.module, target.name)
+    looks_up = isinstance(target, Global) and python3_name(target.module, target.name) == _GETATTR
+    if looks_up and len(arguments) == 2:
+        parent, name = arguments
+        if isinstance(parent, InertName) and type(name) is str:
+            return InertName(parent.module, f"{parent.name}.{name}", parent)
+    return InertRecord(target, arguments, how, keywords)
 
 
 def _text(target: object) -> str:

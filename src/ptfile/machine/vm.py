@@ -62,7 +62,7 @@ class Machine:
         actions = self._actions
         position = start
         try:
-            for position, opcode, argument in decode(data, start):
+            for position, opcode, argument in decode(data, start):  # noqa: B007  (errors and the end need it)
                 actions[opcode.name](self, argument)
             return self._result(), position + 1
         except PtfileError as error:
@@ -265,7 +265,7 @@ class Machine:
         self._stack.append(self._policy.resolve(module, name))
 
     def _extension(self, argument: Argument) -> None:
-        raise UnsafeError(f"the pickle uses extension code {argument}", name=f"copyreg extension {argument}")
+        raise UnsafeError(f"the pickle uses extension code {argument!r}", name=f"copyreg extension {argument!r}")
 
     def _reduce(self, _: Argument) -> None:
         arguments, target = self._pop(), self._pop()
@@ -364,4 +364,3 @@ def _arguments(value: object) -> tuple[Any, ...]:
     if type(value) is not tuple:
         raise FormatError(f"the pickle calls with a {type(value).__name__} where a tuple of arguments belongs")
     return value
-

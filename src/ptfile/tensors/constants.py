@@ -13,7 +13,7 @@ class Size(tuple[int, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, sizes: Iterable[SupportsIndex] = ()) -> Size:
+    def __new__(cls, sizes: Iterable[SupportsIndex] = ()) -> Size:  # noqa: PYI034
         return super().__new__(cls, (size.__index__() for size in sizes))
 
     def numel(self) -> int:

@@ -1,4 +1,4 @@
-"""Nested tensors: several tensors of different shapes in one buffer; and wrappers that have no elements of their own."""
+"""Nested tensors: several tensors of different shapes in one buffer; and wrappers without elements of their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class NestedTensor(Attributed):
         if buffer.ndim != 1 or any(table.dtype is not dtypes.int64 for table in tables):
             raise TensorError("a nested tensor is not made of a flat buffer and three tables of int64")
         if sizes.shape != strides.shape or sizes.shape[:1] != offsets.shape or offsets.ndim != 1:
-            raise TensorError(f"a nested tensor has {sizes.shape} sizes, {strides.shape} strides, {offsets.shape} offsets")
+            raise TensorError(
+                f"a nested tensor has {sizes.shape} sizes, {strides.shape} strides, {offsets.shape} offsets"
+            )
         self._buffer = buffer
         self._sizes = sizes
         self._strides = strides

@@ -130,7 +130,9 @@ class QuantizedTensor(Attributed):
         """The numbers that the integers stand for, as a float32 tensor of its own."""
         integers = self._integers()
         if isinstance(self.quantizer, PerTensor):
-            return from_numpy((integers - self.quantizer.zero_point).astype(np.float32) * np.float32(self.quantizer.scale))
+            return from_numpy(
+                (integers - self.quantizer.zero_point).astype(np.float32) * np.float32(self.quantizer.scale)
+            )
         along = [-1 if axis == self.quantizer.axis else 1 for axis in range(self.ndim)]
         scales = self.quantizer.scales.numpy().astype(np.float32).reshape(along)
         zero_points = self.quantizer.zero_points.numpy().reshape(along)
@@ -144,7 +146,9 @@ class QuantizedTensor(Attributed):
             return self.int_repr().numpy().astype(np.int64)
         bits = 8 // per_byte
         data = self._storage.data
-        elements = np.stack([data >> (bits * place) & ((1 << bits) - 1) for place in range(per_byte)], axis=1).reshape(-1)
+        elements = np.stack([data >> (bits * place) & ((1 << bits) - 1) for place in range(per_byte)], axis=1).reshape(
+            -1
+        )
         view = Tensor(Storage(elements), dtypes.uint8, self._offset, self.shape, self._stride)
         return view.numpy().astype(np.int64)
 

@@ -91,7 +91,7 @@ class _Sparse(Attributed):
 
 
 class SparseTensor(_Sparse):
-    """A COO tensor: `indices` of shape (sparse dimensions, elements), `values` of shape (elements, *dense dimensions)."""
+    """A COO tensor: `indices` of shape (sparse dimensions, elements), `values` of shape (elements, *dense)."""
 
     __slots__ = ("_indices", "_is_coalesced")
 
@@ -175,7 +175,8 @@ class SparseCompressedTensor(_Sparse):
         requires_grad: bool = False,
     ) -> None:
         """`compressed_indices` has shape (*batch, rows + 1) (columns for CSC and BSC; blocks of them for BSR and BSC),
-        `plain_indices` (*batch, elements), `values` (*batch, elements[, block rows, block columns], *dense)."""
+        `plain_indices` (*batch, elements), `values` (*batch, elements[, block rows, block columns], *dense).
+        """
         if layout.name not in COMPRESSED:
             raise TensorError(f"{layout} is not a compressed layout")
         super().__init__(layout, values, shape, requires_grad)
@@ -192,7 +193,9 @@ class SparseCompressedTensor(_Sparse):
             raise TensorError(f"values of shape {values.shape} do not fit a {layout} tensor of shape {self.shape}")
         expected = (*self.shape[:batch], self._lines + 1)
         if compressed_indices.shape != expected or plain_indices.shape[:batch] != self.shape[:batch]:
-            raise TensorError(f"the pointers of a {layout} tensor have shape {compressed_indices.shape}, not {expected}")
+            raise TensorError(
+                f"the pointers of a {layout} tensor have shape {compressed_indices.shape}, not {expected}"
+            )
 
     @property
     def _has_blocks(self) -> bool:

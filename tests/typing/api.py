@@ -1,0 +1,85 @@
+"""ptfile as its users write it. Not run: mypy checks that the types of the public face are what they read like."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import assert_type
+
+import ptfile
+
+
+class Pipe:
+    """All that `save` needs of a file."""
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        return len(data)
+
+    def flush(self) -> None: ...
+
+
+def save_anywhere(value: object, name: str, path: Path, entry: os.DirEntry[str]) -> None:
+    ptfile.save(value, name)
+    ptfile.save(value, path)
+    ptfile.save(value, entry)
+    ptfile.save(value, io.BytesIO())
+    ptfile.save(value, Pipe())
+    ptfile.save(value, name, pickle, 4)
+    ptfile.save(value, name, pickle_module=pickle, pickle_protocol=2, _use_new_zipfile_serialization=True)
+    with path.open("wb") as file:
+        ptfile.save(value, file)
+
+
+def load_anything(path: Path) -> None:
+    assert_type(ptfile.load(path), Any)
+    ptfile.load(path, "cpu")
+    ptfile.load(path, {"cuda:0": "cpu"})
+    ptfile.load(path, lambda storage, _: storage)
+    ptfile.load(path, map_location=None, weights_only=True, mmap=True)
+    ptfile.load(path, limits=ptfile.Limits(depth=10))
+    with path.open("rb") as file:
+        ptfile.load(file)
+
+
+def make_tensors(array: npt.NDArray[np.float32]) -> OrderedDict[str, ptfile.Tensor]:
+    x = ptfile.tensor([[1.0, 2.0], [3.0, 4.5]], dtype=ptfile.bfloat16, requires_grad=True)
+    assert_type(x, ptfile.Tensor)
+    assert_type(ptfile.from_numpy(array), ptfile.Tensor)
+    return OrderedDict(
+        weight=x, bias=ptfile.zeros(2, 3), steps=ptfile.arange(1, 10), mask=ptfile.ones((2, 3), dtype=ptfile.bool)
+    )
+
+
+def look_at(x: ptfile.Tensor) -> None:
+    assert_type(x.shape, tuple[int, ...])
+    assert_type(x.size(), tuple[int, ...])
+    assert_type(x.size(0), int)
+    assert_type(x.stride(), tuple[int, ...])
+    assert_type(x.dtype, ptfile.DType)
+    assert_type(x.device, str)
+    assert_type(x.requires_grad, bool)
+    assert_type(x.numel(), int)
+    assert_type(x.untyped_storage(), ptfile.UntypedStorage)
+    assert_type(x.numpy(), npt.NDArray[Any])
+    assert_type(x[1:, ::2], ptfile.Tensor)
+    assert_type(x.T.reshape(-1).clone(), ptfile.Tensor)
+    assert_type([row.tolist() for row in x], list[Any])
+
+
+def tell(path: str) -> str:
+    try:
+        ptfile.load(path)
+    except ptfile.UnsafeError as error:
+        return error.name
+    except ptfile.LimitError as error:
+        return f"{error.limit}: {error.actual} > {error.allowed}"
+    except ptfile.PtfileError as error:
+        return f"{error.file}, {error.record}, {error.offset}: {error.problem}. {error.fix}"
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -19,11 +20,11 @@ def show(code: str, result: object) -> None:
     print(f"  >>> {code}\n  " + str(result).replace("\n", "\n  "))
 
 
-def run(folder: Path) -> None:
+def run() -> None:
     step("1. Save the example of PyTorch's documentation: evens is a view of every second of the numbers")
     numbers = ptfile.arange(1, 10)
     evens = numbers[1::2]
-    path = folder / "tensors.pt"
+    path = Path("tensors.pt")
     ptfile.save([numbers, evens], path)
     show('ptfile.save([numbers, evens], "tensors.pt")', f"{path.stat().st_size} bytes, those that torch.save writes")
 
@@ -42,10 +43,10 @@ def run(folder: Path) -> None:
     step("4. A checkpoint, listed without reading a tensor")
     weight = ptfile.from_numpy(ptfile.arange(12.0).numpy().reshape(3, 4))
     checkpoint = {"epoch": 3, "model": {"embed.weight": weight, "head.weight": weight, "head.bias": ptfile.zeros(3)}}
-    path = folder / "model.pt"
+    path = Path("model.pt")
     ptfile.save(checkpoint, path)
     print("  $ ptfile ls model.pt\n", flush=True)
-    code = ptfile_command(["ls", str(path)])
+    code = ptfile_command(["ls", path.name])
     assert code == 0
 
     step("5. Slice it: a view, in numpy's terms or in PyTorch's")
@@ -61,5 +62,10 @@ def run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
-        run(Path(name))
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            run()
+        finally:
+            os.chdir(home)  # Windows removes no folder that someone is in

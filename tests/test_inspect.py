@@ -15,6 +15,8 @@ import pytest
 import ptfile
 from ptfile import _tree
 from ptfile._inspect import Summary, TensorInfo, inspect
+from ptfile.tensors.quantized import PerChannel, QuantizedTensor
+from ptfile.tensors.sparse import SparseTensor
 
 
 def saved(value: object) -> io.BytesIO:
@@ -203,6 +205,60 @@ def test_a_tensor_in_an_attribute_of_a_dict_is_not_missed() -> None:
     state.extra = [X]
 
     assert names(state) == ["weight", "extra[0]"]
+
+
+class Config:
+    """A class that ptfile does not know, as a user's own are."""
+
+    loaded = 0
+
+    def __init__(self, **attributes: object) -> None:
+        self.__dict__.update(attributes)
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        Config.loaded += 1
+        self.__dict__.update(state)
+
+
+def test_objects_of_unknown_classes_are_looked_into_and_not_made() -> None:
+    """Tensors and values in a user's objects are listed by attribute, though `load` refuses the file."""
+    file = saved({"config": Config(weight=X, epoch=3), "empty": Config()})
+    summary = inspect(file)
+
+    assert [tensor.name for tensor in summary.tensors] == ["config.weight"]
+    assert [(item.name, item.type) for item in summary.values] == [
+        ("config.epoch", "int"),
+        ("empty", f"{Config.__module__}.Config"),
+    ]
+    assert Config.loaded == 0
+    file.seek(0)
+    with pytest.raises(ptfile.UnsafeError):
+        ptfile.load(file)
+
+
+def test_the_parts_of_a_sparse_tensor_are_listed() -> None:
+    """A tensor of another layout is a value, and the strided tensors that it is made of are tensors."""
+    indices, elements = ptfile.tensor([[0, 2]]), ptfile.tensor([1.0, 2.0])
+    summary = summary_of({"grad": SparseTensor(indices, elements, (3,))})
+
+    assert [(tensor.name, tensor.shape) for tensor in summary.tensors] == [
+        ("grad.indices", (1, 2)),
+        ("grad.values", (2,)),
+    ]
+    assert [(item.name, item.type, item.value.shape) for item in summary.values] == [("grad", "SparseTensor", (3,))]
+
+
+def test_a_quantized_tensor_is_a_tensor_with_its_scales_below() -> None:
+    """Its integers are elements like any other's; scales and zero points are tensors of their own."""
+    channels = PerChannel(ptfile.ones(2), ptfile.zeros(2, dtype=ptfile.int64), 0)
+    storage = ptfile.zeros(6, dtype=ptfile.qint8).untyped_storage()
+    summary = summary_of([QuantizedTensor(storage, ptfile.qint8, 0, (2, 3), (3, 1), channels)])
+
+    assert [(tensor.name, tensor.dtype, tensor.nbytes) for tensor in summary.tensors] == [
+        ("[0]", "qint8", 6),
+        ("[0].scales", "float32", 8),
+        ("[0].zero_points", "int64", 16),
+    ]
 
 
 def test_a_list_inside_itself_ends() -> None:

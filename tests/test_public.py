@@ -28,10 +28,10 @@ def imported_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(result.stdout)}
 
 
-def _place(name: str) -> tuple[bool, list[tuple[int, str]]]:
+def _place(name: str) -> tuple[bool, list[tuple[str, int]]]:
     """Classes first, then the rest, each as people sort: int8 before int16."""
     parts = re.findall(r"(\D*)(\d*)", name)
-    return name[0].islower(), [(int(number or -1), text) for text, number in parts]
+    return name[0].islower(), [(text, int(number or -1)) for text, number in parts]
 
 
 def test_all_is_sorted_and_complete() -> None:

@@ -10,7 +10,10 @@ tensor([0, 1, 2, 3, 4])
 from ptfile._load import load
 from ptfile._save import save
 from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, UnsafeError, UnsupportedError
+from ptfile.formats.modules import state_dict
 from ptfile.limits import Limits
+from ptfile.machine.inert import InertRecord
+from ptfile.tensors.constants import Device, Layout, MemoryFormat, QScheme, Size
 from ptfile.tensors.create import arange, empty, from_numpy, full, ones, tensor, zeros
 from ptfile.tensors.dtypes import (
     DType,
@@ -62,22 +65,38 @@ from ptfile.tensors.dtypes import (
     uint32,
     uint64,
 )
+from ptfile.tensors.nested import NestedTensor, WrapperTensor
+from ptfile.tensors.parameter import Parameter
+from ptfile.tensors.quantized import QuantizedTensor
+from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
 from ptfile.tensors.storage import Storage as UntypedStorage
 from ptfile.tensors.storage import TypedStorage
 from ptfile.tensors.tensor import Tensor
 
 __all__ = [
     "DType",
+    "Device",
     "FormatError",
+    "InertRecord",
+    "Layout",
     "LimitError",
     "Limits",
+    "MemoryFormat",
+    "NestedTensor",
+    "Parameter",
     "PtfileError",
+    "QScheme",
+    "QuantizedTensor",
+    "Size",
+    "SparseCompressedTensor",
+    "SparseTensor",
     "Tensor",
     "TensorError",
     "TypedStorage",
     "UnsafeError",
     "UnsupportedError",
     "UntypedStorage",
+    "WrapperTensor",
     "arange",
     "bcomplex32",
     "bfloat16",
@@ -121,6 +140,7 @@ __all__ = [
     "quint4x2",
     "quint8",
     "save",
+    "state_dict",
     "tensor",
     "uint1",
     "uint2",

@@ -33,7 +33,7 @@ def save(
     f: a path, or an object with `write` and `flush`; nothing else is asked of it, so a pipe will do. A path is written
         beside the file that is there and renamed over it: if the save fails, the old file is as it was.
     pickle_module: the module whose `Pickler` pickles the object, such as `dill` or `cloudpickle`.
-    pickle_protocol: 2, as in PyTorch, to 5.
+    pickle_protocol: 2, as in PyTorch, to 5; 1 works too, and -1 is the highest.
 
     storage_alignment: bytes to whose multiples the records are aligned, as PyTorch's setting of that name.
     checksum: False leaves the checksums out, as PyTorch's `set_crc32_options(False)`: a damaged file then loads.
@@ -50,6 +50,9 @@ def save(
             "the legacy format cannot be written yet",
             fix="Leave _use_new_zipfile_serialization at True: every PyTorch since 1.6 loads the zip format",
         )
+    if pickle_protocol == 0:
+        problem = "with pickle_protocol=0 a file has only text for its storages, which PyTorch cannot read"
+        raise UnsupportedError(problem, fix="Leave it at 2")
     sink: Sink
     if isinstance(f, (str, os.PathLike)):
         path = os.fspath(f)

@@ -21,6 +21,7 @@ import pytest
 import ptfile
 from ptfile.cli import main, text
 from ptfile.cli.table import Column, Table, fold, write_plain
+from ptfile.tensors.sparse import SparseTensor
 
 
 @pytest.fixture
@@ -113,6 +114,16 @@ def test_many_values_are_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "70 more values: --json lists all.\n" in output
 
 
+def test_empty_containers_are_left_to_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A saved module has a dozen empty dicts for every layer, which would hide what tells something."""
+    path = tmp_path / "x.pt"
+    ptfile.save({"hooks": {}, "buffers": [], "epoch": 0}, path)
+    main(["ls", str(path)])
+    assert capsys.readouterr().out.splitlines()[2:-1] == ["epoch  0", ""]
+    main(["ls", "--json", str(path)])
+    assert len(json.loads(capsys.readouterr().out)["values"]) == 3
+
+
 @pytest.mark.parametrize("columns", [60, 80, 160])
 def test_a_terminal_gets_colour_and_its_own_width(tmp_path: Path, columns: int) -> None:
     """Lines fit the terminal, long names are folded, and not a character of them is lost."""
@@ -157,6 +168,24 @@ def test_nothing_in_a_file_reaches_the_terminal_as_a_command(tmp_path: Path) -> 
     assert "x\\x1b[2J.pt" in plain
     assert not re.search("[\x1b\x07\u202e]", plain + error)
     assert not re.search("[\x1b\x07\u202e]", without_colour(terminal))
+
+
+def test_what_is_neither_tensor_nor_plain_value_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Storages, sparse tensors and objects of unknown classes are shown in a few words, without their bytes."""
+    path = tmp_path / "x.pt"
+    sparse = SparseTensor(ptfile.tensor([[0, 2]]), ptfile.tensor([1.0, 2.0]), (3,))
+    storage = ptfile.zeros(5).untyped_storage()
+    ptfile.save({"grad": sparse, "raw": storage, "object": SimpleObject()}, path)
+    main(["ls", str(path)])
+    output = capsys.readouterr().out
+
+    assert "grad    sparse_coo tensor of float32, [3]\n" in output
+    assert "raw     storage of 20 B\n" in output
+    assert f"object  object of {SimpleObject.__module__}.SimpleObject\n" in output
+
+
+class SimpleObject:
+    """Of a class that ptfile does not know."""
 
 
 def test_markup_in_names_is_text(tmp_path: Path) -> None:

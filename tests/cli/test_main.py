@@ -20,7 +20,6 @@ class Block:
         if name.partition(".")[0] == {package!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Block())
-import ptfile
 from ptfile.cli import main
 sys.exit(main({arguments!r}))
 """

@@ -93,7 +93,7 @@ class PtfileWorld(World):
 class TorchWorld(World):
     def storage(self, plan: StoragePlan) -> torch.UntypedStorage:
         if not plan.data:
-            return torch.UntypedStorage(0)
+            return torch.empty(0, dtype=torch.uint8).untyped_storage()
         return torch.from_numpy(np.frombuffer(bytearray(plan.data), np.uint8)).untyped_storage()
 
     def tensor(self, plan: TensorPlan) -> torch.Tensor:

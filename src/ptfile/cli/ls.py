@@ -25,12 +25,13 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ptfile._inspect import Summary, inspect
+from ptfile._inspect import Summary, ValueInfo, inspect
 from ptfile.cli import text
 from ptfile.cli.printable import printable
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 30
 """Values that are no tensors which are shown to people."""
+_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
 ROOT = "(root)"
 """What stands where a checkpoint that is one tensor has no name for it."""
 
@@ -187,9 +189,13 @@ def value_table(summary: Summary) -> Table:
     """A row for each of the first values that are no tensors."""
     from ptfile.cli.table import Column, Table
 
-    shown = summary.values[:MOST_VALUES]
-    rows = [(item.name or ROOT, text.value(item.value)) for item in shown]
+    rows = [(item.name or ROOT, text.value(item.value)) for item in _telling(summary)[:MOST_VALUES]]
     return Table((Column("Value", "cyan"), Column("")), rows, header=False)
+
+
+def _telling(summary: Summary) -> list[ValueInfo]:
+    """The values without empty containers: a saved module has a dozen of them for every layer, for hooks."""
+    return [item for item in summary.values if not isinstance(item.value, _CONTAINERS) or item.value]
 
 
 def _notes(summary: Summary) -> Iterator[str]:
@@ -199,6 +205,6 @@ def _notes(summary: Summary) -> Iterator[str]:
         yield "Tensors with the same # share a storage: writing to one changes the other where they overlap."
     if summary.unreached:
         yield f"{text.size(summary.unreached)} are in the file though no tensor reaches them: clone() before saving."
-    hidden = len(summary.values) - MOST_VALUES
+    hidden = len(_telling(summary)) - MOST_VALUES
     if hidden > 0:
         yield f"{text.count(hidden, 'more value')}: --json lists all."

@@ -133,6 +133,14 @@ def _array(typecode: Any, items: Any) -> array.array[Any]:
     return made
 
 
+def _array_from_bytes(kind: object, typecode: Any, layout: Any, data: Any) -> object:
+    """How protocols 3 and later write arrays; `layout` is the machine format code of its bytes."""
+    if kind is not array.array or (type(typecode), type(layout), type(data)) != (str, int, bytes):
+        raise FormatError("an array is not built from a type code, a layout and bytes")
+    made: object = array._array_reconstructor(kind, typecode, layout, data)  # type: ignore[attr-defined]  # noqa: SLF001
+    return made
+
+
 # times
 
 
@@ -218,6 +226,7 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     ("collections", "defaultdict"): Meaning(defaultdict, call=_defaultdict),
     ("collections", "deque"): Meaning(deque, call=_deque),
     ("array", "array"): Meaning(array.array, call=_array),
+    ("array", "_array_reconstructor"): Meaning(call=_array_from_bytes),
     ("datetime", "datetime"): Meaning(datetime.datetime, call=_datetime),
     ("datetime", "date"): Meaning(datetime.date, call=_date),
     ("datetime", "time"): Meaning(datetime.time, call=_time),

@@ -24,6 +24,11 @@ storage and its tag that returns a storage (or None: leave it)."""
 UNTYPED_STORAGE = Global("torch.storage", "UntypedStorage")
 STORAGE_CLASSES: Mapping[str, Global] = {name: Global("torch", name) for name in dtypes.BY_STORAGE_CLASS}
 _KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
+_TEXT = re.compile(
+    r"\('storage', <class 'torch(?:\.storage)?\.(?P<name>[A-Z]\w{1,20}Storage)'>, "
+    r"'(?P<key>\w+)', '(?P<location>[\w:]+)', (?P<numel>\d{1,19})\)"
+)
+"""A persistent id in a pickle of protocol 0, which has room only for text. PyTorch writes it and cannot read it."""
 
 
 class SavedStorages:
@@ -118,6 +123,15 @@ class LoadedStorages:
 
 
 def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
+    text = _TEXT.fullmatch(persistent_id) if type(persistent_id) is str else None
+    if text is not None:
+        persistent_id = (
+            "storage",
+            Global(text["module"], text["name"]),
+            text["key"],
+            text["location"],
+            int(text["numel"]),
+        )
     if type(persistent_id) is not tuple or len(persistent_id) != 5 or persistent_id[0] != "storage":
         raise FormatError("a persistent id is not of the form ('storage', class, key, location, numel)")
     _, storage_class, key, location, numel = persistent_id

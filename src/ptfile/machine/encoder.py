@@ -63,19 +63,19 @@ class Encoder:
     ) -> None:
         self._reducers: dict[type, Reducer] = {
             Global: lambda name: name,
-            InertName: self._reduce_inert_name,
+            InertName: lambda name: Global(name.module, name.name),
             InertRecord: reduce_inert,
             **reducers,
         }
         self._persistent_id = persistent_id
         self._pickle_module = pickle_module
-        self._protocol = protocol
+        self._protocol = protocol if protocol >= 0 else pickle.HIGHEST_PROTOCOL
         self._written: Counter[bytes] = Counter()  # what holds an alias in the pickle, and how often
         self._modules: set[int] = set()  # the aliases, as objects, that are in the pickler's memo
 
     def encode(self, value: object) -> bytearray:
         """Return the pickle. What the pickler raises for an object that cannot be pickled passes through."""
-        persistent_id = self._persistent_id
+        persistent_id = self._persistent_id if self._pickle_module is pickle else self._refuse_inert_names
         table = getattr(self._pickle_module.Pickler, "dispatch_table", None)
         theirs = table if isinstance(table, Mapping) else copyreg.dispatch_table
         ours = {kind: self._adapt(reducer) for kind, reducer in self._reducers.items()}
@@ -97,12 +97,12 @@ class Encoder:
 
         return reduce
 
-    def _reduce_inert_name(self, name: InertName) -> Global:
-        if self._pickle_module is not pickle:
-            # They write classes that they cannot import by value: not what the name stands for.
-            problem = f"{name} can only be written by Python's own pickler"
+    def _refuse_inert_names(self, obj: object) -> object:
+        """Other picklers write classes that they cannot import by value: not what an inert name stands for."""
+        if type(obj) is InertName:
+            problem = f"{obj} can only be written by Python's own pickler"
             raise UnsupportedError(problem, fix="Save inert records without pickle_module")
-        return Global(name.module, name.name)
+        return self._persistent_id(obj)
 
     def _save_as_name(self, obj: Any, name: Global) -> Any:
         """Return what `__reduce__` returns for an object that is a global variable, having set the stage for it."""

@@ -82,10 +82,8 @@ def files() -> tuple[CorpusFile, ...]:
     found = []
     for version in versions():
         with tarfile.open(ARCHIVES / (version + _ENDING)) as archive:
-            members = [Path(member.name) for member in archive]
-        described = sorted(path.name.removesuffix(".json") for path in members if len(path.parts) == 2)
-        names = {path.name for path in members}
-        found += [CorpusFile(version, name) for name in described if f"{name}.json" in names]
+            names = {Path(member.name).name for member in archive}
+        found += [CorpusFile(version, name) for name in sorted(names) if f"{name}.json" in names]
     return tuple(found)
 
 

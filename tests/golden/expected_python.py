@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from tests.golden.expected_objects import check_attributes, check_class, items_of_record
 from tests.golden.walk import Check, Node, Walk
 
 # Python's scalars
@@ -87,9 +88,11 @@ def _items(node: Node) -> list[Node]:
 
 
 def _sequence(walk: Walk, path: str, value: Any, node: Node) -> None:
-    if "class" in node:
-        check_named_sequence(walk, path, value, node, _items(node))
-    elif walk.same(f"{path}.class", {"list": list, "tuple": tuple}[node["t"]], type(value)):
+    kind = {"list": list, "tuple": tuple}[node["t"]]
+    if "class" in node:  # of a class that ptfile does not know
+        if check_class(walk, path, value, node["class"]):
+            walk.each(f"{path}.items", items_of_record(value, kind), _items(node))
+    elif walk.same(f"{path}.class", kind, type(value)):
         walk.each(f"{path}.items", value, _items(node))
 
 
@@ -104,13 +107,39 @@ def _set(walk: Walk, path: str, value: Any, node: Node) -> None:
         walk.each(f"{path}.items", sorted(value, key=repr), node["items"])
 
 
+_DICTS = {
+    "dict": dict,
+    "collections.OrderedDict": collections.OrderedDict,
+    "collections.defaultdict": collections.defaultdict,
+    "collections.Counter": collections.Counter,
+}
+
+
 def _dict(walk: Walk, path: str, value: Any, node: Node) -> None:
-    pairs = node["items"] if "items" in node else [[_integer_node(number) for number in pair] for pair in node["int_pairs"]]
-    check_dict(walk, path, value, node, pairs)
+    name = node.get("class", "dict")
+    if name in _DICTS:
+        if not walk.same(f"{path}.class", _DICTS[name], type(value)):
+            return
+        pairs = list(value.items())
+    else:
+        if not check_class(walk, path, value, name):
+            return
+        pairs = value.inert_pairs
+    _pairs(walk, f"{path}.items", pairs, node)
+    if "default_factory" in node:
+        walk.into(f"{path}.default_factory", value.default_factory, node["default_factory"])
+    check_attributes(walk, f"{path}.attrs", value, node.get("attrs", []))
 
 
-def _integer_node(number: int) -> Node:
-    return {"t": "int", "repr": str(number)}
+def _pairs(walk: Walk, path: str, pairs: list[tuple[Any, Any]], node: Node) -> None:
+    """Keys and values, in order."""
+    if "int_pairs" in node:
+        walk.same(path, [tuple(pair) for pair in node["int_pairs"]], pairs)
+        return
+    walk.same(f"{path}.length", len(node["items"]), len(pairs))
+    for index, (pair, (key, item)) in enumerate(zip(pairs, node["items"], strict=False)):
+        walk.into(f"{path}[{index}][0]", pair[0], key)
+        walk.into(f"{path}[{index}][1]", pair[1], item)
 
 
 def _reference(walk: Walk, path: str, value: Any, node: Node) -> None:

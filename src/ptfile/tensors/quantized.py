@@ -41,7 +41,7 @@ class PerTensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PerChannel:
-    """A scale and a zero point for each index along one axis, as tensors of shape (channels,)."""
+    """A scale and a zero point, of integers or floats, for each index along one axis: tensors of shape (channels,)."""
 
     scales: Tensor
     zero_points: Tensor
@@ -136,8 +136,6 @@ class QuantizedTensor(Attributed):
         along = [-1 if axis == self.quantizer.axis else 1 for axis in range(self.ndim)]
         scales = self.quantizer.scales.numpy().astype(np.float32).reshape(along)
         zero_points = self.quantizer.zero_points.numpy().reshape(along)
-        if self.quantizer.zero_points.dtype.is_floating_point:  # value = integer * scale + zero point
-            return from_numpy(integers.astype(np.float32) * scales + zero_points.astype(np.float32))
         return from_numpy((integers - zero_points).astype(np.float32) * scales)
 
     def _integers(self) -> npt.NDArray[np.int64]:

@@ -152,7 +152,11 @@ class SparseTensor(_Sparse):
         self.check()
         package = import_torch()
         tensor = package.sparse_coo_tensor(
-            self._indices.torch(), self._values.torch(), self.shape, is_coalesced=self._is_coalesced
+            self._indices.torch(),
+            self._values.torch(),
+            self.shape,
+            is_coalesced=self._is_coalesced,
+            check_invariants=True,
         )
         return cast("torch.Tensor", tensor.requires_grad_(self.requires_grad))
 
@@ -265,7 +269,7 @@ class SparseCompressedTensor(_Sparse):
         package = import_torch()
         parts = (self._compressed_indices.torch(), self._plain_indices.torch(), self._values.torch())
         layout = getattr(package, self.layout.name)
-        tensor = package.sparse_compressed_tensor(*parts, self.shape, layout=layout)
+        tensor = package.sparse_compressed_tensor(*parts, self.shape, layout=layout, check_invariants=True)
         return cast("torch.Tensor", tensor.requires_grad_(self.requires_grad))
 
     def __repr__(self) -> str:

@@ -1,0 +1,211 @@
+"""Sparse, quantized, nested, meta and subclassed tensors, and parameters: read, computed, converted and written as
+PyTorch does."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ptfile
+
+DENSE = torch.tensor([[0.0, 1, 0, 2, 0, 0], [0, 0, 0, 0, 0, 0], [3, 0, 4, 0, 0, 0], [0, 0, 0, 0, 0, 5]])
+
+
+def saved(save: Any, value: Any) -> bytes:
+    buffer = io.BytesIO()
+    save(value, buffer)
+    return buffer.getvalue()
+
+
+def sparse_tensors() -> list[torch.Tensor]:
+    indices = torch.tensor([[0, 2, 0], [1, 0, 1]])  # an index twice
+    batch = torch.stack([DENSE, DENSE.roll(1, 1)])
+    hybrid = torch.sparse_coo_tensor(indices, torch.arange(6.0).reshape(3, 2), (3, 2, 2))
+    return [
+        DENSE.to_sparse(),
+        torch.sparse_coo_tensor(indices, torch.tensor([1.0, 2, 3]), (3, 2)),
+        hybrid,
+        hybrid.coalesce(),
+        torch.sparse_coo_tensor(torch.zeros(2, 0, dtype=torch.int64), torch.zeros(0), (2, 3)),
+        torch.sparse_coo_tensor(torch.zeros(0, 2, dtype=torch.int64), torch.ones(2, 3), (3,)),
+        DENSE.to_sparse_csr(),
+        DENSE.to_sparse_csc(),
+        DENSE.to_sparse_bsr((2, 3)),
+        DENSE.to_sparse_bsc((2, 2)),
+        torch.zeros(3, 0).to_sparse_csr(),
+        torch.stack([DENSE, DENSE]).to_sparse_csr(),
+        torch.stack([DENSE, DENSE]).to_sparse_csc(),
+        torch.sparse_csr_tensor(
+            torch.tensor([0, 1, 2], dtype=torch.int32), torch.tensor([1, 0], dtype=torch.int32), torch.ones(2), (2, 2)
+        ),
+        batch.to_sparse(1),
+        DENSE.to(torch.bfloat16).to_sparse(),
+    ]
+
+
+@pytest.mark.parametrize("theirs", sparse_tensors(), ids=lambda tensor: f"{tensor.layout}-{list(tensor.shape)}")
+def test_sparse_tensors_are_the_same_on_both_sides(theirs: torch.Tensor) -> None:
+    """Dense values, PyTorch's own tensor, and the bytes."""
+    data = saved(torch.save, theirs)
+    ours = ptfile.load(io.BytesIO(data))
+    assert saved(ptfile.save, ours) == data
+    np.testing.assert_array_equal(ours.numpy().astype(np.float64), theirs.to_dense().to(torch.float64).numpy())
+    back = ours.torch()
+    assert (back.layout, back.shape, back.dtype) == (theirs.layout, theirs.shape, theirs.dtype)
+    assert torch.equal(back.to_dense(), theirs.to_dense())
+    if theirs.layout == torch.sparse_coo:
+        assert back.is_coalesced() == theirs.is_coalesced() == ours.is_coalesced()
+        assert (ours.sparse_dim(), ours.dense_dim()) == (theirs.sparse_dim(), theirs.dense_dim())
+
+
+def quantized_tensors() -> list[torch.Tensor]:
+    values = torch.linspace(-3, 3, 12).reshape(3, 4)
+    scales, zeros = torch.tensor([0.1, 0.2, 0.5]), torch.tensor([0, 3, 10])
+    return [
+        torch.quantize_per_tensor(values, 0.05, 10, torch.qint8),
+        torch.quantize_per_tensor(values, 0.05, 128, torch.quint8),
+        torch.quantize_per_tensor(values, 1e-6, 0, torch.qint32),
+        torch.quantize_per_tensor(values, 0.05, 10, torch.qint8).t(),
+        torch.quantize_per_tensor(values, 0.05, 10, torch.qint8)[1:, ::2],
+        torch.quantize_per_channel(values, scales, zeros, 0, torch.qint8),
+        torch.quantize_per_channel(values, scales, zeros, 0, torch.quint8),
+        torch.quantize_per_channel(values.t(), scales, zeros, 1, torch.qint8),
+        torch.quantize_per_channel(values, scales, torch.tensor([0.5, 1.5, 2.5]), 0, torch.quint8),
+    ]
+
+
+@pytest.mark.parametrize("theirs", quantized_tensors(), ids=lambda tensor: f"{tensor.dtype}-{tensor.qscheme()}")
+def test_quantized_tensors_are_the_same_on_both_sides(theirs: torch.Tensor) -> None:
+    """Integers, numbers, PyTorch's own tensor, and the bytes."""
+    data = saved(torch.save, theirs)
+    ours = ptfile.load(io.BytesIO(data))
+    assert saved(ptfile.save, ours) == data
+    np.testing.assert_array_equal(ours.int_repr().numpy(), theirs.int_repr().numpy())
+    np.testing.assert_allclose(ours.numpy(), theirs.dequantize().numpy(), rtol=1e-6)
+    assert str(ours.qscheme()).removeprefix("ptfile.") == str(theirs.qscheme()).removeprefix("torch.")
+    back = ours.torch()
+    assert (back.dtype, back.stride(), back.qscheme()) == (theirs.dtype, theirs.stride(), theirs.qscheme())
+    assert torch.equal(back.dequantize(), theirs.dequantize())
+
+
+@pytest.mark.parametrize("dtype", [torch.quint4x2, torch.quint2x4])
+def test_packed_integers_are_taken_apart(dtype: torch.dtype) -> None:
+    """Two or four in a byte, the first in the lowest bits."""
+    values = torch.tensor([0.0, 1.0, 2.0, 3.0, 1.0, 0.0, 3.0, 2.0])
+    theirs = torch.quantize_per_channel(values[None], torch.ones(1), torch.zeros(1), 0, dtype)
+    data = saved(torch.save, theirs)
+    ours = ptfile.load(io.BytesIO(data))
+    assert saved(ptfile.save, ours) == data
+    assert ours.tolist() == [values.tolist()]
+    with pytest.raises(ptfile.UnsupportedError):
+        ours.int_repr()
+
+
+def test_nested_tensors_are_the_same_on_both_sides() -> None:
+    """Components, PyTorch's own tensor, and the bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = torch.nested.nested_tensor([torch.arange(3.0), torch.arange(6.0).reshape(3, 2)[:, 0], torch.ones(0)])
+    data = saved(torch.save, theirs)
+    ours = ptfile.load(io.BytesIO(data))
+    assert saved(ptfile.save, ours) == data
+    assert [part.tolist() for part in ours.unbind()] == [part.tolist() for part in theirs.unbind()]
+    assert [part.tolist() for part in ours.torch().unbind()] == ours.tolist()
+
+
+class Marked(torch.Tensor):
+    """A subclass with an attribute."""
+
+
+def more_than_tensors() -> list[Any]:
+    marked = torch.arange(3.0)
+    marked.note = "kept"  # type: ignore[attr-defined]
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.tag = [1, 2]  # type: ignore[attr-defined]
+    subclass = torch.arange(4.0).as_subclass(Marked)  # type: ignore[arg-type]
+    subclass.extra = torch.zeros(1)  # type: ignore[attr-defined]
+    return [
+        torch.nn.Parameter(torch.ones(2, 3)),
+        torch.nn.Parameter(torch.arange(3), requires_grad=False),
+        torch.nn.Parameter(torch.empty(2, 3, device="meta")),
+        parameter,
+        marked,
+        subclass,
+        torch.empty((3, 4), device="meta", dtype=torch.float16),
+        torch.empty_strided((3, 4), (8, 2), device="meta"),
+        torch.arange(6.0, requires_grad=True),
+        torch.nn.Linear(2, 3),
+        torch.nn.BatchNorm1d(3).state_dict(),
+        torch.optim.Adam(torch.nn.Linear(2, 3).parameters()).state_dict(),
+        torch.get_rng_state(),
+        torch.Size([1, 2]),
+        [torch.device("cuda", 1), torch.device("cpu"), torch.strided, torch.sparse_coo, torch.per_tensor_affine],
+        torch.FloatStorage([1.0, 2.0]),
+        torch.arange(3).untyped_storage(),
+    ]
+
+
+@pytest.mark.parametrize("value", more_than_tensors(), ids=lambda value: type(value).__name__)
+def test_what_is_more_than_a_tensor_is_written_as_it_was_read(value: Any) -> None:
+    """Parameters, attributes, subclasses, meta tensors, modules, storages, constants: the same bytes again."""
+    data = saved(torch.save, value)
+    ours = ptfile.load(io.BytesIO(data), unknown="inert")
+    assert saved(ptfile.save, ours) == data
+
+
+def test_attributes_of_tensors_are_attributes() -> None:
+    """And a parameter is a Parameter on both sides."""
+    marked, parameter = ptfile.load(io.BytesIO(saved(torch.save, [more_than_tensors()[4], more_than_tensors()[3]])))
+    assert marked.note == "kept"
+    assert parameter.tag == [1, 2]
+    assert type(parameter) is ptfile.Parameter
+    assert type(parameter.torch()) is torch.nn.Parameter
+
+
+def test_memory_formats_are_constants(tmp_path: Any) -> None:
+    """They need protocol 4 where PyTorch does."""
+    formats = [torch.contiguous_format, torch.channels_last, torch.preserve_format]
+    buffer = io.BytesIO()
+    torch.save(formats, buffer, pickle_protocol=4)
+    ours = ptfile.load(io.BytesIO(buffer.getvalue()))
+    assert [str(order) for order in ours] == [str(order).replace("torch.", "ptfile.") for order in formats]
+    again = io.BytesIO()
+    ptfile.save(ours, again, pickle_protocol=4)
+    assert again.getvalue() == buffer.getvalue()
+
+
+def test_the_state_dict_of_a_pickled_module_is_pytorch_s() -> None:
+    """Names, order and values, without the module's class being built."""
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Linear(4, 2, bias=False))
+    module.register_buffer("passing", torch.zeros(1), persistent=False)
+    record = ptfile.load(io.BytesIO(saved(torch.save, module)), unknown="inert")
+    weights = ptfile.state_dict(record)
+    assert list(weights) == list(module.state_dict())
+    for name, value in module.state_dict().items():
+        assert torch.equal(weights[name].torch(), value)
+
+
+def test_tensors_saved_through_numpy_or_the_cpu_keep_their_device() -> None:
+    """Devices without storages of their own (XLA and the like): the tag is kept, and written the same way again."""
+    from torch._utils import _rebuild_device_tensor_from_cpu_tensor, _rebuild_device_tensor_from_numpy
+
+    class OnDevice:
+        def __init__(self, *reduced: Any) -> None:
+            self.reduced = reduced
+
+        def __reduce__(self) -> Any:
+            return self.reduced
+
+    by_cpu = OnDevice(_rebuild_device_tensor_from_cpu_tensor, (torch.arange(3.0), torch.float32, "xla:0", True))
+    data = saved(torch.save, by_cpu)
+    ours = ptfile.load(io.BytesIO(data))
+    assert (ours.device, ours.tolist(), ours.requires_grad) == ("xla:0", [0.0, 1.0, 2.0], True)
+    assert saved(ptfile.save, ours) == data
+    by_numpy = OnDevice(_rebuild_device_tensor_from_numpy, (np.arange(3.0), torch.bfloat16, "xla:1", False))
+    ours = ptfile.load(io.BytesIO(saved(torch.save, by_numpy)))
+    assert (ours.device, ours.tolist(), str(ours.dtype)) == ("xla:1", [0.0, 1.0, 2.0], "ptfile.bfloat16")

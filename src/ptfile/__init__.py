@@ -7,6 +7,7 @@
 tensor([0, 1, 2, 3, 4])
 """
 
+from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._save import save
 from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, UnsafeError, UnsupportedError
@@ -65,6 +66,7 @@ from ptfile.tensors.dtypes import (
     uint32,
     uint64,
 )
+from ptfile.tensors.generator import Generator
 from ptfile.tensors.nested import NestedTensor, WrapperTensor
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.quantized import QuantizedTensor
@@ -77,6 +79,7 @@ __all__ = [
     "DType",
     "Device",
     "FormatError",
+    "Generator",
     "InertRecord",
     "Layout",
     "LimitError",
@@ -90,12 +93,16 @@ __all__ = [
     "Size",
     "SparseCompressedTensor",
     "SparseTensor",
+    "StorageInfo",
+    "Summary",
     "Tensor",
     "TensorError",
+    "TensorInfo",
     "TypedStorage",
     "UnsafeError",
     "UnsupportedError",
     "UntypedStorage",
+    "ValueInfo",
     "WrapperTensor",
     "arange",
     "bcomplex32",
@@ -121,6 +128,7 @@ __all__ = [
     "float64",
     "from_numpy",
     "full",
+    "inspect",
     "int1",
     "int2",
     "int3",

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 
 class PtfileError(Exception):
-    """The base of all of them. `problem` says what is wrong, `fix` what to do about it."""
+    """The base of all of them. `problem` says what is wrong, `fix` what to do about it; neither ends in a full stop."""
 
     def __init__(
         self,

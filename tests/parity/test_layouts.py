@@ -143,6 +143,7 @@ def more_than_tensors() -> list[Any]:
         torch.nn.BatchNorm1d(3).state_dict(),
         torch.optim.Adam(torch.nn.Linear(2, 3).parameters()).state_dict(),
         torch.get_rng_state(),
+        torch.Generator().manual_seed(7),
         torch.Size([1, 2]),
         [torch.device("cuda", 1), torch.device("cpu"), torch.strided, torch.sparse_coo, torch.per_tensor_affine],
         torch.FloatStorage([1.0, 2.0]),

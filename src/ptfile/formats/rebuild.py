@@ -228,7 +228,7 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     ("torch", "Tensor"): Meaning(),
     ("torch.nn.parameter", "Parameter"): Meaning(),
     ("torch.nn.parameter", "Buffer"): Meaning(),
-    **{("torch", name): Meaning() for name in STORAGE_CLASSES},
+    **{(module, name): Meaning() for module in ("torch", "torch.cuda") for name in STORAGE_CLASSES},
     **{(module, "UntypedStorage"): Meaning() for module in (UNTYPED_STORAGE.module, "torch")},
 }
 

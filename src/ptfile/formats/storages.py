@@ -103,8 +103,9 @@ class LoadedStorages:
             storage = self._make(key, nbytes, dtype)
             self._by_key[key] = (self._place(storage, location), dtype)
         storage, first_dtype = self._by_key[key]
-        # An untyped storage and one of uint8 are the same to PyTorch.
-        if (first_dtype or dtypes.uint8) is not (dtype or dtypes.uint8) or storage.nbytes() != nbytes:
+        # An untyped storage and one of uint8 are the same to PyTorch, as are all that hold nothing.
+        same = (first_dtype or dtypes.uint8) is (dtype or dtypes.uint8)
+        if storage.nbytes() != nbytes or not (same or nbytes == 0):
             raise TensorError(f"storage {key} is asked for with two types or sizes")
         return storage if dtype is None else TypedStorage(storage, dtype)
 
@@ -125,13 +126,8 @@ class LoadedStorages:
 def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
     text = _TEXT.fullmatch(persistent_id) if type(persistent_id) is str else None
     if text is not None:
-        persistent_id = (
-            "storage",
-            Global(text["module"], text["name"]),
-            text["key"],
-            text["location"],
-            int(text["numel"]),
-        )
+        storage_class = STORAGE_CLASSES.get(text["name"], UNTYPED_STORAGE)
+        persistent_id = ("storage", storage_class, text["key"], text["location"], int(text["numel"]))
     if type(persistent_id) is not tuple or len(persistent_id) != 5 or persistent_id[0] != "storage":
         raise FormatError("a persistent id is not of the form ('storage', class, key, location, numel)")
     _, storage_class, key, location, numel = persistent_id
@@ -149,7 +145,8 @@ def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
 def _dtype_of(storage_class: Global) -> DType | None:
     if storage_class == UNTYPED_STORAGE or str(storage_class) == "torch.UntypedStorage":
         return None
-    dtype = dtypes.BY_STORAGE_CLASS.get(storage_class.name) if storage_class.module == "torch" else None
+    known = storage_class.module in ("torch", "torch.cuda")  # the latter in very old files
+    dtype = dtypes.BY_STORAGE_CLASS.get(storage_class.name) if known else None
     if dtype is None:
         raise UnsafeError(f"a persistent id names {storage_class}, which is no storage", name=str(storage_class))
     return dtype

@@ -1,4 +1,4 @@
-"""PyTorch's constants and small values, from their names in a pickle and back."""
+"""PyTorch's constants, small values and generators, from their names in a pickle and back."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from ptfile.tensors.constants import (
     Size,
 )
 from ptfile.tensors.dtypes import DType
+from ptfile.tensors.generator import Generator
+from ptfile.tensors.tensor import Tensor
 
 SIZE = Global("torch", "Size")
 DEVICE = Global("torch", "device")
+GENERATOR = Global("torch._C", "Generator")
 GET_LAYOUT = Global("torch.serialization", "_get_layout")
 _TORCH_IN_UTILS = Global("torch._utils", "torch")
 """Python 3.13 finds the memory formats by way of the module `torch` in `torch._utils`."""
@@ -56,6 +59,21 @@ def _get_attribute(target: object, name: object) -> Constant:
     return MEMORY_FORMATS[str(name)]
 
 
+def _generator(device: object) -> Generator:
+    if type(device) is not Device:
+        raise FormatError("a torch.Generator is not built from a device")
+    return Generator(device)
+
+
+def _set_generator_state(generator: Generator, state: object) -> None:
+    if type(state) is not tuple or [type(part) for part in state] not in (
+        [int, type(None), Tensor],
+        [int, int, Tensor],
+    ):
+        raise FormatError("the state of a torch.Generator is not a seed, an offset and a tensor")
+    generator.seed, generator.offset, generator.state = state
+
+
 def _named(names: Mapping[str, Any]) -> dict[tuple[str, str], Meaning]:
     return {("torch", name): Meaning(value) for name, value in names.items()}
 
@@ -66,12 +84,13 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     (SIZE.module, SIZE.name): Meaning(Size, call=_size),
     (DEVICE.module, DEVICE.name): Meaning(Device, call=_device),
     (GET_LAYOUT.module, GET_LAYOUT.name): Meaning(call=_layout),
+    (GENERATOR.module, GENERATOR.name): Meaning(call=_generator),
     (_TORCH_IN_UTILS.module, _TORCH_IN_UTILS.name): Meaning(),
     ("builtins", "getattr"): Meaning(call=_get_attribute),
     **{("torch._utils", f"torch.{name}"): Meaning(value) for name, value in MEMORY_FORMATS.items()},
 }
 
-TYPES: Mapping[type, TypeRules] = {}
+TYPES: Mapping[type, TypeRules] = {Generator: TypeRules(set_state=_set_generator_state)}
 
 
 def _reduce_device(device: Device) -> tuple[Global, tuple[Any, ...]]:
@@ -85,4 +104,9 @@ REDUCERS: Mapping[type, Reducer] = {
     Layout: lambda layout: (GET_LAYOUT, (f"torch.{layout.name}",)),
     Size: lambda size: (SIZE, (fresh(tuple(size)),)),
     Device: _reduce_device,
+    Generator: lambda generator: (
+        GENERATOR,
+        (generator.device,),
+        (generator.seed, generator.offset, generator.state),
+    ),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ptfile.formats import numpy_objects, python_objects, rebuild, torch_constants
 from ptfile.machine.encoder import Reducer
@@ -11,7 +12,12 @@ from ptfile.machine.policy import Meaning, Policy, TypeRules, Unknown
 TORCH_NAMES: Mapping[tuple[str, str], Meaning] = {**rebuild.NAMES, **torch_constants.NAMES}
 """Names of PyTorch."""
 _NAMES = {**python_objects.NAMES, **numpy_objects.NAMES, **TORCH_NAMES}
-_TYPES: Mapping[type, TypeRules] = {**python_objects.TYPES, **numpy_objects.TYPES, **rebuild.TYPES}
+_TYPES: Mapping[type, TypeRules] = {
+    **python_objects.TYPES,
+    **numpy_objects.TYPES,
+    **rebuild.TYPES,
+    **torch_constants.TYPES,
+}
 _ADVICE = (
     "Load it with unknown='inert' to look into it without running anything, or, if you trust the file, with "
     "weights_only=False, which runs the code that it names"
@@ -20,12 +26,25 @@ _ADVICE = (
 REDUCERS: Mapping[type, Reducer] = {**rebuild.REDUCERS, **torch_constants.REDUCERS}
 
 
-def policy(unknown: Unknown) -> Policy:
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the pickles of one format may say beyond what all may."""
+
+    names: Mapping[tuple[str, str], Meaning] = field(default_factory=dict)
+    """They go before the names of all formats."""
+    types: Mapping[type, TypeRules] = field(default_factory=dict)
+    is_data: Callable[[str], bool] = lambda _module: False
+    """Tells of a module whether its classes are the file's own, so that their objects are inert records in any case."""
+
+
+PLAIN = Dialect()
+
+
+def policy(unknown: Unknown, dialect: Dialect = PLAIN) -> Policy:
     """What a pickle may do; `unknown` says what becomes of names outside the tables."""
     if unknown == "inert":
-        return Policy(
-            {**_NAMES, **numpy_objects.OBJECT_NAMES},
-            {**_TYPES, **numpy_objects.OBJECT_TYPES},
-            unknown=unknown,
-        )
-    return Policy(_NAMES, _TYPES, advice=_ADVICE)
+        names = {**_NAMES, **numpy_objects.OBJECT_NAMES, **dialect.names}
+        types = {**_TYPES, **numpy_objects.OBJECT_TYPES, **dialect.types}
+        return Policy(names, types, unknown=unknown, is_data=dialect.is_data)
+    names, types = {**_NAMES, **dialect.names}, {**_TYPES, **dialect.types}
+    return Policy(names, types, advice=_ADVICE, is_data=dialect.is_data)

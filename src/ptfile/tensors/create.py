@@ -52,7 +52,7 @@ def _natural_dtype(values: Any) -> DType:
     if not isinstance(values, np.ndarray | np.generic) and not _has_numpy(values):
         # Python's numbers. An integer beyond int64 became an array of uint64 or of objects, which is an error below.
         if array.dtype.kind == "u":
-            raise TensorError("an integer does not fit int64", fix="Give a dtype.")
+            raise TensorError("an integer does not fit int64", fix="Give a dtype")
         default = {"f": dtypes.float32, "c": dtypes.complex64}.get(array.dtype.kind)
         if default is not None:
             return default
@@ -79,12 +79,12 @@ def from_numpy(array: npt.NDArray[Any]) -> Tensor:
     number of elements.
     """
     if not isinstance(array, np.ndarray):
-        raise TensorError(f"from_numpy() takes a numpy array, not {type(array).__name__}", fix="Use tensor().")
+        raise TensorError(f"from_numpy() takes a numpy array, not {type(array).__name__}", fix="Use tensor()")
     dtype = dtypes.from_numpy_dtype(array.dtype)
     if any(step < 0 or step % array.itemsize for step in array.strides):
         raise TensorError(
             f"strides of {array.strides} bytes are negative or no whole number of {array.itemsize}-byte elements",
-            fix="Copy the array first: `a.copy()`.",
+            fix="Copy the array first: `a.copy()`",
         )
     stride = tuple(step // array.itemsize for step in array.strides)
     if array.size == 0:
@@ -184,7 +184,7 @@ def empty_meta(
     """A tensor on PyTorch's `meta` device: a shape and strides without elements. It takes no memory, however large."""
 
     def no_bytes() -> Bytes:
-        raise TensorError("a tensor on the meta device has a shape and no elements", fix="Save it with its data.")
+        raise TensorError("a tensor on the meta device has a shape and no elements", fix="Save it with its data")
 
     reach = strides.extent(shape, stride)
     storage = Storage.deferred(reach * dtype.itemsize, no_bytes, "meta")

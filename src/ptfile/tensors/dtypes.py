@@ -52,7 +52,7 @@ class DType:
         if self.numpy_name is None:
             raise UnsupportedError(
                 f"numpy has no element type for {self}",
-                fix="Look at the bytes with `.view(ptfile.uint8)`, or hand the tensor to PyTorch with `.torch()`.",
+                fix="Look at the bytes with `.view(ptfile.uint8)`, or hand the tensor to PyTorch with `.torch()`",
             )
         package, _, name = self.numpy_name.rpartition(".")
         if package:
@@ -154,12 +154,12 @@ def from_numpy_dtype(dtype: np.dtype[np.generic]) -> DType:
     if not dtype.isnative:
         raise TensorError(
             f"a tensor's elements are in this machine's byte order, and those of {dtype} are not",
-            fix="Convert the array first: `a.astype(a.dtype.newbyteorder('='))`.",
+            fix="Convert the array first: `a.astype(a.dtype.newbyteorder('='))`",
         )
     row = _BY_NUMPY_NAME.get(dtype.name)
     if row is None or row.numpy != dtype:
         raise TensorError(
             f"no tensor can hold elements of numpy's {dtype}",
-            fix=f"Convert the array to one of: {', '.join(_BY_NUMPY_NAME)}.",
+            fix=f"Convert the array to one of: {', '.join(_BY_NUMPY_NAME)}",
         )
     return row

@@ -86,10 +86,10 @@ class Storage:
     def fill(self, data: Bytes) -> None:
         """Provide the bytes of a deferred storage. Raises TensorError if it has them or they are too many or few."""
         if self._lock is None:
-            raise TensorError("this storage has its bytes", fix="Write into `.data` instead.")
+            raise TensorError("this storage has its bytes", fix="Write into `.data` instead")
         with self._lock:
             if self._data is not None:
-                raise TensorError("this storage has its bytes already", fix="Write into `.data` instead.")
+                raise TensorError("this storage has its bytes already", fix="Write into `.data` instead")
             self._keep(data)
 
     def _keep(self, data: Bytes) -> None:
@@ -243,6 +243,6 @@ def import_torch() -> Any:
     except ImportError as error:
         raise UnsupportedError(
             "PyTorch is not installed, and `.torch()` makes its objects",
-            fix="Install it (`pip install torch`), or use `.numpy()`.",
+            fix="Install it (`pip install torch`), or use `.numpy()`",
         ) from error
     return torch

@@ -190,7 +190,7 @@ def index_view(offset: int, shape: Ints, stride: Ints, index: Sequence[BasicInde
             if item.step is not None and operator.index(item.step) < 1:
                 raise TensorError(
                     f"the step of a slice is 1 or more, not {item.step}",
-                    fix="Strides cannot be negative; reverse a copy in numpy: `x.numpy()[::-1]`.",
+                    fix="Strides cannot be negative; reverse a copy in numpy: `x.numpy()[::-1]`",
                 )
             start, stop, step = item.indices(shape[dim])
             new_shape.append(len(range(start, stop, step)))
@@ -247,7 +247,7 @@ def infer_size(shape: Sequence[int], count: int) -> Ints:
         raise TensorError(f"a shape has sizes of 0 or more and at most one -1, not {tuple(shape)}")
     if unknown:
         if known == 0:
-            raise TensorError(f"the -1 in {tuple(shape)} could be any size", fix="Say which.")
+            raise TensorError(f"the -1 in {tuple(shape)} could be any size", fix="Say which")
         if count % known == 0:
             return tuple(count // known if size == -1 else size for size in shape)
     elif known == count:
@@ -325,7 +325,7 @@ def reinterpret(offset: int, shape: Ints, stride: Ints, old: int, new: int) -> t
     if not shape or stride[-1] != 1:
         raise TensorError(
             f"elements of {old} bytes become elements of {new} only along a last dimension of stride 1",
-            fix="Make it one: `.contiguous()`, or `.reshape(-1)` for a tensor without dimensions.",
+            fix="Make it one: `.contiguous()`, or `.reshape(-1)` for a tensor without dimensions",
         )
     if old > new:
         ratio = old // new
@@ -335,6 +335,6 @@ def reinterpret(offset: int, shape: Ints, stride: Ints, old: int, new: int) -> t
         raise TensorError(
             f"joining {ratio} elements into one takes an offset, a last size and strides that {ratio} divides, "
             f"not offset {offset}, sizes {shape} and strides {stride}",
-            fix="Copy the tensor with `.clone()`, and see that its last dimension has the right size.",
+            fix="Copy the tensor with `.clone()`, and see that its last dimension has the right size",
         )
     return offset // ratio, (*shape[:-1], shape[-1] // ratio), (*(step // ratio for step in stride[:-1]), 1)

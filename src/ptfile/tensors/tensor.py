@@ -67,7 +67,7 @@ class Tensor(View, NumpyProtocols):
         if self._conj or self._neg:
             raise TensorError(
                 "a numpy array cannot say that its values are conjugated or negated",
-                fix="Call resolve_conj() and resolve_neg() first.",
+                fix="Call resolve_conj() and resolve_neg() first",
             )
         array = self._elements()
         if strides.may_overlap(self._shape, self._stride):
@@ -115,7 +115,7 @@ class Tensor(View, NumpyProtocols):
                 limit="expanded_copy",
                 allowed=EXPANDED_COPY,
                 actual=cost,
-                fix="If you mean it, copy it in numpy: `x.numpy().copy()`.",
+                fix="If you mean it, copy it in numpy: `x.numpy().copy()`",
             )
 
     def tolist(self) -> Any:
@@ -142,7 +142,7 @@ class Tensor(View, NumpyProtocols):
         element = getattr(package, self._dtype.name, None)
         if element is None:
             raise UnsupportedError(
-                f"PyTorch {package.__version__} has no dtype {self._dtype.name}", fix="Install a newer PyTorch."
+                f"PyTorch {package.__version__} has no dtype {self._dtype.name}", fix="Install a newer PyTorch"
             )
         storage = self._storage.torch()
         tensor: torch.Tensor = package.empty(0, dtype=element).set_(storage, self._offset, self._shape, self._stride)
@@ -215,7 +215,7 @@ class Tensor(View, NumpyProtocols):
         if self._conj or self._neg:
             raise TensorError(
                 "a tensor with its conj or neg flag set cannot be written in place",
-                fix="Call resolve_conj() and resolve_neg() first.",
+                fix="Call resolve_conj() and resolve_neg() first",
             )
         self._check_writable()
         return self._strided(self._dtype.numpy)
@@ -224,10 +224,10 @@ class Tensor(View, NumpyProtocols):
         if strides.may_overlap(self._shape, self._stride):
             raise TensorError(
                 "several indexes of this tensor may be one element, so it cannot be written in place",
-                fix="Copy it first: `.clone()`.",
+                fix="Copy it first: `.clone()`",
             )
         if not self._storage.data.flags.writeable:
-            raise TensorError("the bytes of this tensor are read-only", fix="Copy it first: `.clone()`.")
+            raise TensorError("the bytes of this tensor are read-only", fix="Copy it first: `.clone()`")
 
     def copy_(self, source: Tensor | npt.ArrayLike) -> Tensor:
         """Write the values of another tensor or array over these, converted and broadcast. Returns this tensor."""
@@ -294,7 +294,7 @@ class Tensor(View, NumpyProtocols):
         if self.numel() != 1:
             raise TensorError(
                 f"the truth of a tensor of {self.numel()} elements is ambiguous",
-                fix="Ask numpy: `x.numpy().any()` or `.all()`.",
+                fix="Ask numpy: `x.numpy().any()` or `.all()`",
             )
         return bool(self.item())
 

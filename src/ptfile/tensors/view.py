@@ -158,7 +158,7 @@ class View(Attributed):
     def t(self) -> Tensor:
         """The transpose of a tensor of at most two dimensions."""
         if self.ndim > 2:
-            raise TensorError(f"t() takes a tensor of at most 2 dimensions, not {self.ndim}", fix="Use transpose().")
+            raise TensorError(f"t() takes a tensor of at most 2 dimensions, not {self.ndim}", fix="Use transpose()")
         return self.T
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
@@ -210,7 +210,7 @@ class View(Attributed):
         if new_stride is None:
             raise TensorError(
                 f"no view of shape {new_shape} exists of sizes {self._shape} with strides {self._stride}",
-                fix="Use reshape(), which copies where it must.",
+                fix="Use reshape(), which copies where it must",
             )
         return self._derive(self._offset, new_shape, new_stride)
 
@@ -218,7 +218,7 @@ class View(Attributed):
         if (self._conj or self._neg) and dtype is not self._dtype:
             raise TensorError(
                 "the bytes of this tensor are not its values, which are conjugated or negated",
-                fix="Call resolve_conj() and resolve_neg() first.",
+                fix="Call resolve_conj() and resolve_neg() first",
             )
         place = strides.reinterpret(self._offset, self._shape, self._stride, self.itemsize, dtype.itemsize)
         return self._derive(*place, dtype)

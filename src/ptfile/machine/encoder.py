@@ -75,19 +75,18 @@ class Encoder:
 
     def encode(self, value: object) -> bytearray:
         """Return the pickle. What the pickler raises for an object that cannot be pickled passes through."""
-        persistent_id = self._persistent_id if self._pickle_module is pickle else self._refuse_inert_names
         table = getattr(self._pickle_module.Pickler, "dispatch_table", None)
         theirs = table if isinstance(table, Mapping) else copyreg.dispatch_table
-        ours = {kind: self._adapt(reducer) for kind, reducer in self._reducers.items()}
-
-        class Pickler(self._pickle_module.Pickler):  # type: ignore[misc, name-defined]
-            dispatch_table = {**theirs, **ours}  # noqa: RUF012  (lives as long as this one save)
-
-            def persistent_id(self, obj: object) -> object:
-                return persistent_id(obj)
-
+        members = {
+            "dispatch_table": {**theirs, **{kind: self._adapt(reducer) for kind, reducer in self._reducers.items()}},
+            # Called for every object: a function of the class is one call less than a method that calls it.
+            "persistent_id": staticmethod(
+                self._persistent_id if self._pickle_module is pickle else self._refuse_inert_names
+            ),
+        }
+        pickler = type("Pickler", (self._pickle_module.Pickler,), members)
         buffer = io.BytesIO()
-        Pickler(buffer, protocol=self._protocol).dump(value)
+        pickler(buffer, protocol=self._protocol).dump(value)
         return self._with_real_names(bytearray(buffer.getbuffer()))
 
     def _adapt(self, reducer: Reducer) -> Callable[[Any], Any]:

@@ -105,7 +105,8 @@ class Encoder:
 
     def _save_as_name(self, obj: Any, name: Global) -> Any:
         """Return what `__reduce__` returns for an object that is a global variable, having set the stage for it."""
-        if "." in name.name and self._protocol < _MODULES_ARE_STRINGS:
+        if "." in name.name and self._protocol < _MODULES_ARE_STRINGS and sys.version_info < (3, 13):
+            # Before Python 3.13, which does this itself and in its own way, a dotted name is an attribute of the rest.
             parent, _, last = name.name.rpartition(".")
             return getattr, (getattr(obj, "parent", None) or Global(name.module, parent), last)
         alias = _alias(name.module, type(obj).__name__)
@@ -120,7 +121,7 @@ class Encoder:
         _current.name, _current.object = first, obj
         raw = alias.encode()
         if self._protocol < _MODULES_ARE_STRINGS:
-            self._written[b"c" + raw + b"\n" + name.name.encode() + b"\n"] += 1
+            self._written[b"c" + raw + b"\n" + first.encode() + b"\n"] += 1
         elif id(alias) not in self._modules:
             self._modules.add(id(alias))
             self._written[b"\x8c" + bytes([len(raw)]) + raw] += 1

@@ -7,12 +7,13 @@ import pickle
 from typing import Any, Literal
 
 from ptfile._types import Path, Readable
+from ptfile.errors import UnsupportedError
 from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import PickleRunner, SafeRunner, TrustingRunner
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import FileObjectSource, LocalSource, MappedSource, Source
+from ptfile.sources import FileObjectSource, LocalSource, MappedSource, Source, StreamSource
 
 _DEFAULT_LIMITS = Limits()
 
@@ -33,14 +34,16 @@ def load(
 
     Nothing that the file names is imported or called, and the checksum of every record that is read is verified.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands.
+    f: a path, or a binary file object, which is read from where it stands. Behind a checkpoint of the legacy format it
+        is left standing where the next one may begin, and such a one is read from an object that cannot seek, too.
     map_location: where storages go, over device tags: one tag for all (`"cpu"`), a mapping from tag to tag, or a
         function that is called once for each storage with the storage and its tag. None keeps the tags of the file.
         There is no device to move bytes to: they are in main memory, and only the tag changes.
     weights_only: False unpickles with `pickle_module` (default: `pickle`) and **runs whatever code the file names**.
         Do that only with files that you trust.
     mmap: True maps the file (a path) into memory instead of reading it. Writing to the tensors does not change the
-        file. Checksums of storages are not verified then.
+        file. Checksums of storages are not verified then. In files of the legacy and tar formats, storages that do not
+        happen to be aligned are copied.
     unknown: what becomes of objects of classes that ptfile does not know: "error" raises UnsafeError, "inert" makes
         an `InertRecord` of each, which keeps all that the file says about it, and runs nothing.
     encoding, errors: how to read the strings of Python 2, as in `pickle.load`; "bytes" leaves them as bytes.
@@ -64,22 +67,31 @@ def load(
     runner: PickleRunner = SafeRunner(limits, unknown, text)
     if not weights_only:
         runner = TrustingRunner(pickle_module or pickle, text)
-    with open_source(f, mmap=bool(mmap)) as source:
+    with open_source(f, mmap=bool(mmap), may_stream=True) as source:
         reader = open_format(source, limits)
         value = reader.load(runner, map_location)
         reader.fill()
     return value
 
 
-def open_source(f: Path | Readable, *, mmap: bool) -> Source:
-    """The bytes of a path or a file object. Raises TypeError for anything else."""
+def open_source(f: Path | Readable, *, mmap: bool, may_stream: bool = False) -> Source:
+    """The bytes of a path or a file object. Raises TypeError for anything else.
+
+    may_stream: whether a file object that cannot seek will do; else it is an UnsupportedError.
+    """
     if isinstance(f, (str, os.PathLike)):
         path = os.fspath(f)
         return MappedSource(path) if mmap else LocalSource(path)
     if mmap:
         message = "mmap=True maps a file by its path: give a path, not a file object"
         raise ValueError(message)
-    if not all(callable(getattr(f, name, None)) for name in ("read", "seek", "tell")):
-        message = f"f is a {type(f).__name__}: it must be a path, or a binary file object with read, seek and tell"
+    wanted = ("read",) if may_stream else ("read", "seek", "tell")
+    if not all(callable(getattr(f, name, None)) for name in wanted):
+        message = f"f is a {type(f).__name__}: it must be a path, or a binary file object with {' and '.join(wanted)}"
         raise TypeError(message)
-    return FileObjectSource(f)
+    try:
+        return FileObjectSource(f)
+    except UnsupportedError:
+        if not may_stream:
+            raise
+        return StreamSource(f)

@@ -9,6 +9,7 @@ from typing import Any
 from ptfile._types import Path, Writable
 from ptfile.containers.zip_writer import ALIGNMENT
 from ptfile.errors import UnsupportedError
+from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_format import PreparedSave, ZipOptions, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 
@@ -34,6 +35,10 @@ def save(
         beside the file that is there and renamed over it: if the save fails, the old file is as it was.
     pickle_module: the module whose `Pickler` pickles the object, such as `dill` or `cloudpickle`.
     pickle_protocol: 2, as in PyTorch, to 5; 1 works too, and -1 is the highest.
+    _use_new_zipfile_serialization: False writes the legacy format, which PyTorch before 1.6 can read. The bytes are
+        those of PyTorch but for the keys of the storages: PyTorch uses addresses, which differ each time, and ptfile
+        the numbers `00000000`, `00000001` and on, in the order in which the pickler meets them. The options below are
+        for the zip format.
 
     storage_alignment: bytes to whose multiples the records are aligned, as PyTorch's setting of that name.
     checksum: False leaves the checksums out, as PyTorch's `set_crc32_options(False)`: a damaged file then loads.
@@ -45,29 +50,27 @@ def save(
     >>> buffer = io.BytesIO()
     >>> ptfile.save(ptfile.tensor([0, 1, 2, 3, 4]), buffer)
     """
-    if not _use_new_zipfile_serialization:
-        raise UnsupportedError(
-            "the legacy format cannot be written yet",
-            fix="Leave _use_new_zipfile_serialization at True: every PyTorch since 1.6 loads the zip format",
-        )
     if pickle_protocol == 0:
         problem = "with pickle_protocol=0 a file has only text for its storages, which PyTorch cannot read"
         raise UnsupportedError(problem, fix="Leave it at 2")
     sink: Sink
+    path = None
     if isinstance(f, (str, os.PathLike)):
         path = os.fspath(f)
-        root, sink = root_for_path(path), FileSink(path)
+        sink = FileSink(path)
     elif callable(getattr(f, "write", None)) and callable(getattr(f, "flush", None)):
-        root, sink = root_for_stream(), StreamSink(f)
+        sink = StreamSink(f)
     else:
         message = f"f is a {type(f).__name__}: it must be a path, or an object with write and flush"
         raise TypeError(message)
-    prepared = PreparedSave(
-        obj,
-        root,
-        pickle_module=pickle_module,
-        pickle_protocol=pickle_protocol,
-        options=ZipOptions(not _disable_byteorder_record, storage_alignment, checksum),
-    )
+    prepared: PreparedSave | LegacySave
+    if _use_new_zipfile_serialization:
+        root = root_for_path(path) if path is not None else root_for_stream()
+        options = ZipOptions(not _disable_byteorder_record, storage_alignment, checksum)
+        prepared = PreparedSave(
+            obj, root, pickle_module=pickle_module, pickle_protocol=pickle_protocol, options=options
+        )
+    else:
+        prepared = LegacySave(obj, pickle_module=pickle_module, pickle_protocol=pickle_protocol)
     with sink:
         prepared.write(sink)

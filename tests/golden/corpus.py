@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ class CorpusFile:
         return f"{self.version}/{self.name}"
 
     @property
+    def number(self) -> str:
+        """The version of PyTorch: `2.13.0`; empty for the synthetic files."""
+        return self.version.partition("-")[2].partition("-")[0]
+
+    @property
     def kind(self) -> str:
         """The form of the file, by its name: zip, legacy, torchscript, package, pt2, dcp, or synthetic."""
         if self.version == "synthetic":
@@ -41,7 +47,7 @@ class CorpusFile:
 
     @property
     def is_python2(self) -> bool:
-        return "py2" in str(self)
+        return self.version.endswith("-py2.7") or ".py2." in self.name
 
 
 _KINDS = {
@@ -57,6 +63,10 @@ _KINDS = {
 }
 
 
+_LOST = {"pickler_cloudpickle_lambda.zip.pt.json": "pickler_dill_lambda.zip.pt.json"}
+"""A description that the archives lack, because the file that it is of was too large, and one of the same value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """What the JSON beside a file says about it."""
@@ -68,12 +78,17 @@ class Expectation:
     description: Node
     """All of it, with the options that the file was saved with."""
 
+    def is_lost_in_pytorch(self, path: str) -> bool:
+        """Whether PyTorch itself got something else there, or nothing, when it loaded the file again."""
+        first: str = self.reload.get("first", ("",))[0]
+        return first == path or first.startswith((f"{path}.", f"{path}["))
+
 
 @functools.cache
 def versions() -> tuple[str, ...]:
     """The archives, oldest version first."""
     names = [path.name.removesuffix(_ENDING) for path in ARCHIVES.glob("*" + _ENDING)]
-    return tuple(sorted(names, key=lambda name: [int(part) for part in name.split("-")[1:2] for part in part.split(".")]))
+    return tuple(sorted(names, key=lambda name: [int(part) for part in re.findall(r"[0-9]+", name)]))
 
 
 @functools.cache
@@ -88,13 +103,23 @@ def files() -> tuple[CorpusFile, ...]:
 
 
 class Corpus:
-    """The corpus, unpacked."""
+    """The corpus, unpacked: the files in a folder, the descriptions in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._descriptions: dict[str, bytes] = {}
         for version in versions():
             with tarfile.open(ARCHIVES / (version + _ENDING)) as archive:
-                archive.extractall(folder, filter="data")
+                for member in archive:
+                    self._unpack(archive, member)
+
+    def _unpack(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        if not member.name.endswith(".json"):
+            archive.extract(member, self._folder, filter="data")
+            return
+        stream = archive.extractfile(member)
+        assert stream is not None
+        self._descriptions[member.name.removesuffix(".json")] = stream.read()
 
     def path(self, file: CorpusFile) -> Path:
         return self._folder / file.version / file.name
@@ -112,9 +137,20 @@ class Corpus:
         """What a file holds."""
         description = self._json(file.version, file.name)
         twin = description.get("same_tree_as")
-        tree = self._json(file.version, twin.removesuffix(".json")) if twin else description
+        tree = self._json(file.version, _LOST.get(twin, twin).removesuffix(".json")) if twin else description
+        if description.get("skip_data"):
+            tree = _without_bytes(tree)
         return Expectation(tree["tree"], tree["storages"], description.get("reload") or {}, description)
 
     def _json(self, version: str, name: str) -> dict[str, Any]:
-        described: dict[str, Any] = json.loads((self._folder / version / f"{name}.json").read_text("utf-8"))
+        described: dict[str, Any] = json.loads(self._descriptions[f"{version}/{name}"])
         return described
+
+
+def _without_bytes(tree: Node) -> Node:
+    """A description without what depends on the bytes of storages."""
+    stripped: Node = json.loads(
+        json.dumps(tree),
+        object_hook=lambda node: {key: node[key] for key in node if key not in ("sha256", "hex", "first")},
+    )
+    return stripped

@@ -38,9 +38,10 @@ def _order(array: np.ndarray[Any, Any]) -> str:
 
 
 def _masked_array(walk: Walk, path: str, value: Any, node: Node) -> None:
-    """(version, shape, dtype, whether it is in Fortran order, bytes, mask, fill value); the digest is of the filled array."""
+    """(version, shape, dtype, whether in Fortran order, bytes, mask, fill value); the digest is of the filled array."""
     walk.same(f"{path}.class", True, is_record(value))
     walk.same(f"{path}.class", "numpy.ma.core._mareconstruct", class_name(value))
+    walk.same(f"{path}.class", node["class"], str(value.inert_arguments[0]))
     _, shape, dtype, _, data, mask, fill_value = value.inert_state
     walk.same(f"{path}.dtype", node["dtype"], dtype.str)
     walk.same(f"{path}.shape", tuple(node["shape"]), shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _compat_pickle
 import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ptfile.machine.inert import InertRecord
@@ -91,15 +91,19 @@ def _enum(walk: Walk, path: str, value: Any, node: Node) -> None:
 def _global(walk: Walk, path: str, value: Any, node: Node) -> None:
     expected = node["name"]
     if is_record(value):  # a function that dill or cloudpickle wrote out
-        walk.same(path, expected.rpartition(".")[2] in _texts(value), True)
+        walk.same(path, expected.rpartition(".")[2] in _texts(value), True)  # among them the name of its code
         return
     owner, dot, last = expected.rpartition(".")
     actual = str(value) if isinstance(value, Global | InertName) else f"{value.__module__}.{value.__qualname__}"
     walk.same(path, _KNOWN_AS.get(owner, owner) + dot + last, real_name(actual))
 
 
-def _texts(record: Any) -> list[str]:
-    return [argument for argument in record.inert_arguments if isinstance(argument, str)]
+def _texts(record: Any) -> set[str]:
+    """The texts among the arguments of a record, and of the records there."""
+    found: set[str] = set()
+    for argument in record.inert_arguments:
+        found |= _texts(argument) if is_record(argument) else {argument} if isinstance(argument, str) else set()
+    return found
 
 
 def _opaque(walk: Walk, path: str, value: Any, node: Node) -> None:
@@ -121,7 +125,7 @@ def _fakes(tensors: Mapping[str, Any]) -> str:
     return ", ".join(texts)
 
 
-_OPAQUE_TEXTS = {
+_OPAQUE_TEXTS: Mapping[str, Callable[[Any], str]] = {
     "FakeTensor dict": _fakes,
     "ellipsis": repr,
     "NotImplementedType": repr,
@@ -129,7 +133,10 @@ _OPAQUE_TEXTS = {
     "torch.torch_version.TorchVersion": lambda value: repr(value.inert_arguments[0]),
 }
 """How to get the text that the corpus has of a value."""
-_PICKLED_AS = {"numpy.random._generator.Generator": "numpy.random._pickle.__generator_ctor", "method": "getattr"}
+_PICKLED_AS: Mapping[str, str] = {
+    "numpy.random._generator.Generator": "numpy.random._pickle.__generator_ctor",
+    "method": "getattr",
+}
 """The functions that make an object when it is unpickled, by its class."""
 
 

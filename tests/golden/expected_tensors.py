@@ -101,13 +101,21 @@ def _first(walk: Walk, path: str, value: ptfile.Tensor, texts: list[str]) -> Non
 
 # Quantized tensors
 
+_WHOLE_BYTES = (dtypes.qint8, dtypes.quint8, dtypes.qint32)
+"""Those of which every element has bytes of its own."""
+
 
 def _quantized(walk: Walk, path: str, value: QuantizedTensor, node: Node) -> None:
     walk.same(f"{path}.stride", tuple(node["stride"]), value.stride())
     walk.same(f"{path}.storage_offset", node["storage_offset"], value.storage_offset())
     walk.storage(f"{path}.storage", value.untyped_storage(), node["storage"])
-    if "sha256" in node:
+    has_integers = value.dtype in _WHOLE_BYTES
+    if has_integers:
         walk.digest(path, value.int_repr().raw_array().tobytes(), node)
+    # PyTorch gives the bytes themselves where each holds several elements.
+    integers = value.int_repr().flatten() if has_integers else value.untyped_storage()
+    count = len(node["int_repr_first"])
+    walk.same(f"{path}.int_repr_first", node["int_repr_first"], [repr(number) for number in integers.tolist()[:count]])
     quant, quantizer = node["quant"], value.quantizer
     walk.same(f"{path}.quant.qscheme", quant["qscheme"], f"torch.{value.qscheme().name}")
     if isinstance(quantizer, PerTensor):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import ptfile
+from ptfile.tensors import dtypes
 from ptfile.tensors.constants import Device, Layout, MemoryFormat, QScheme, Size
-from tests.golden.expected_objects import is_record
+from ptfile.tensors.generator import Generator
+from ptfile.tensors.parameter import Parameter
 from tests.golden.walk import Check, Node, Walk
 
 _NAMED = {
@@ -34,13 +37,13 @@ def _device(walk: Walk, path: str, value: Any, node: Node) -> None:
 
 
 def _storage(walk: Walk, path: str, value: Any, node: Node) -> None:
-    if "dtype" not in node:
+    if node["class"] == "torch.storage.UntypedStorage":
         if walk.same(f"{path}.class", ptfile.UntypedStorage, type(value)):
             walk.same(f"{path}.numel", node["numel"], value.nbytes())
             walk.storage(f"{path}.storage", value, node["storage"])
         return
     if walk.same(f"{path}.class", ptfile.TypedStorage, type(value)):
-        walk.same(f"{path}.dtype", node["dtype"], value.dtype.name)
+        walk.same(f"{path}.dtype", _dtype_of_storage(node), value.dtype.name)
         walk.same(f"{path}.numel", node["numel"], value.numel())
         walk.storage(f"{path}.storage", value.untyped(), node["storage"])
         if value.dtype.numpy_name is not None:
@@ -48,13 +51,30 @@ def _storage(walk: Walk, path: str, value: Any, node: Node) -> None:
             walk.same(f"{path}.first", node["first"], [repr(number) for number in value.tolist()[:count]])
 
 
+def _dtype_of_storage(node: Node) -> str:
+    """What the elements are, which the name of the class says in the oldest versions."""
+    return node.get("dtype") or dtypes.BY_STORAGE_CLASS[node["class"].rpartition(".")[2]].name
+
+
 def _generator(walk: Walk, path: str, value: Any, node: Node) -> None:
-    """An inert record of its device, with (seed, offset, state) as its state."""
-    if walk.same(f"{path}.class", True, is_record(value)):
-        walk.same(f"{path}.class", "torch._C.Generator", value.inert_class)
-        (device,) = value.inert_arguments
-        walk.same(f"{path}.device", node["device"], str(device))
-        walk.into(f"{path}.state", value.inert_state[-1], node["state"])
+    if walk.same(f"{path}.class", Generator, type(value)):
+        walk.same(f"{path}.device", node["device"], str(value.device))
+        walk.into(f"{path}.state", value.state, node["state"])
+
+
+def _model(walk: Walk, path: str, value: Any, node: Node) -> None:
+    """A model of TorchScript or torch.export, of which the corpus has the weights."""
+    weights = _exported(value) if isinstance(value, dict) else ptfile.state_dict(value)
+    names = [walk.text(key) for key, _ in node["state_dict"]["items"]]
+    if sorted(names) == sorted(weights):  # PyTorch 1.4 writes them in the order of their names
+        weights = OrderedDict((name, weights[name]) for name in names)
+    walk.into(f"{path}.state_dict", weights, node["state_dict"])
+
+
+def _exported(value: dict[str, Any]) -> OrderedDict[str, Any]:
+    """The weights of torch.export, as the state dict of a module has them: without gradient."""
+    tensors = value["state_dict"].items()
+    return OrderedDict((name, tensor.data if type(tensor) is Parameter else tensor) for name, tensor in tensors)
 
 
 CHECKS: Mapping[str, Check] = {
@@ -62,5 +82,7 @@ CHECKS: Mapping[str, Check] = {
     "torch.device": _device,
     "storage": _storage,
     "generator": _generator,
+    "torchscript": _model,
+    "pt2": _model,
     **dict.fromkeys(_NAMED, _named),
 }

@@ -31,8 +31,8 @@ def shape_tuple(value: object, what: str) -> tuple[int, ...]:
 
 
 def no_hooks(hooks: object) -> None:
-    """PyTorch writes an empty OrderedDict in place of backward hooks."""
-    if not isinstance(hooks, dict):
+    """PyTorch writes an empty OrderedDict in place of backward hooks, and wrote None up to 0.4."""
+    if hooks is not None and not isinstance(hooks, dict):
         raise TensorError("the hooks of a tensor are no dict")
     if hooks:
         raise UnsupportedError("a tensor was saved with hooks, which are code", fix="Save it without them")

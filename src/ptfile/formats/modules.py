@@ -1,4 +1,4 @@
-"""The weights of a pickled `torch.nn.Module`, taken from its inert record."""
+"""The weights of a `torch.nn.Module` that was pickled or is in a TorchScript archive, taken from its inert record."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from ptfile.errors import FormatError, LimitError, UnsupportedError
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors.parameter import Parameter
+from ptfile.tensors.tensor import Tensor
 
 _MOST_NAMES = 1_000_000
 """A module that is shared by many others has a name for each way to it, and the ways multiply."""
@@ -18,8 +19,9 @@ _MOST_LEVELS = 1_000
 def state_dict(module: Any) -> OrderedDict[str, Any]:
     """The parameters and persistent buffers of a module, under the names that PyTorch's `state_dict()` gives them.
 
-    `module` is what `load(..., unknown="inert")` makes of a whole module that was pickled. The tensors share storage
-    with those in the record. What a module's own class adds to its state dict (`get_extra_state`) is code and left out.
+    `module` is what `load(..., unknown="inert")` makes of a whole module that was pickled, or what `load` makes of a
+    TorchScript archive. The tensors share storage with those in the record. What a module's own class adds to its
+    state dict (`get_extra_state`) is code and left out.
 
     Raises UnsupportedError if it is no module.
     """
@@ -56,11 +58,18 @@ def _own_tensors(module: InertRecord, prefix: str) -> Iterator[tuple[str, Any]]:
     attributes = module.inert_attributes
     for name, parameter in attributes["_parameters"].items():
         if parameter is not None:
-            yield f"{prefix}{name}", parameter.data if isinstance(parameter, Parameter) else parameter
+            yield f"{prefix}{name}", _detached(parameter)
     passing = attributes.get("_non_persistent_buffers_set", ())  # since PyTorch 1.6
     for name, buffer in attributes["_buffers"].items():
         if buffer is not None and name not in passing:
-            yield f"{prefix}{name}", buffer
+            yield f"{prefix}{name}", _detached(buffer)
+
+
+def _detached(tensor: Any) -> Any:
+    """The tensor without gradient, a plain one: what PyTorch's `state_dict()` gives."""
+    # The parameters of TorchScript are plain tensors already, with gradient.
+    keeps = not isinstance(tensor, Parameter) and not (isinstance(tensor, Tensor) and tensor.requires_grad)
+    return tensor if keeps else tensor.detach()
 
 
 def _submodules(module: InertRecord, prefix: str) -> Iterator[tuple[str, InertRecord]]:

@@ -2,21 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Mapping
+
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
+from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import FormatError, UnsupportedError, located
+from ptfile.formats import export_format, package_format, torchscript_format
+from ptfile.formats.legacy_reader import LegacyFormatReader
 from ptfile.formats.reader import FormatReader
+from ptfile.formats.tar_format import TarFormatReader
 from ptfile.formats.zip_format import ZipFormatReader
+from ptfile.formats.zip_records import ZipRecords, root_of
 from ptfile.limits import Limits
-from ptfile.sources import Source
+from ptfile.sources import Source, StreamSource
+
+_STREAM_HEAD_SIZE = 64
+"""Bytes of a stream that are looked at: no legacy checkpoint is as short, so that none behind it loses its start."""
+_ZIP_DIALECTS: Mapping[str, Callable[[ZipRecords], FormatReader]] = {
+    # What only files of a kind have; the first that is there decides. A package may hold any other record as well.
+    ".data/extern_modules": package_format.PackageReader,
+    export_format.ARCHIVE_FORMAT: export_format.ExportReader,
+    export_format.PROGRAM: export_format.ExportReader,
+    "constants.pkl": torchscript_format.TorchScriptReader,
+    "model.json": torchscript_format.TorchScriptReader,
+    "extern_modules": package_format.PackageReader,
+}
+
+
+def zip_dialect(names: Container[str], root: str) -> str | None:
+    """The record that tells what kind of file a zip file is; None for what `torch.save` writes.
+
+    names: of all records; root: the folder that they are in, with its slash, or nothing.
+
+    >>> zip_dialect({"net/data.pkl", "net/constants.pkl"}, "net/")
+    'constants.pkl'
+    """
+    return next((mark for mark in _ZIP_DIALECTS if f"{root}{mark}" in names), None)
 
 
 def open_format(source: Source, limits: Limits) -> FormatReader:
     """The reader for what the bytes are. Raises FormatError for what is no checkpoint, and says what it looks like."""
+    if isinstance(source, StreamSource):
+        return _open_stream(source, limits)
     kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
     with located(file=source.name):
         if kind is Kind.ZIP:
-            return ZipFormatReader(source, limits)
-        if kind in (Kind.LEGACY, Kind.TAR):
-            problem = f"it looks like {kind.looks}, which ptfile cannot read yet"
-            raise UnsupportedError(problem, fix="Load it with PyTorch and save it again")
+            return _open_zip(ZipReader(source, limits), limits)
+        if kind is Kind.LEGACY:
+            return LegacyFormatReader(source, limits)
+        if kind is Kind.TAR:
+            return TarFormatReader(source, limits)
         raise FormatError(f"it is no checkpoint of PyTorch: it looks like {kind.looks}", fix=kind.fix)
+
+
+def _open_zip(reader: ZipReader, limits: Limits) -> FormatReader:
+    mark = zip_dialect(reader.records, root_of(reader))
+    if mark is None:
+        return ZipFormatReader(reader.source, limits, reader)
+    return _ZIP_DIALECTS[mark](ZipRecords(reader, limits))
+
+
+def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:
+    """The reader for a stream that cannot seek: of all formats, only the legacy one goes from front to back."""
+    head = source.peek(_STREAM_HEAD_SIZE)
+    kind = sniff(head, len(head))
+    if kind is Kind.LEGACY:
+        return LegacyFormatReader(source, limits)
+    with located(file=source.name):
+        if kind is Kind.EMPTY:
+            raise FormatError(f"it is no checkpoint of PyTorch: it looks like {kind.looks}", fix=kind.fix)
+        problem = "the file object cannot seek, and only files of the legacy format can be read without"
+        raise UnsupportedError(problem, fix="Read it into memory first: load(io.BytesIO(file.read()))")

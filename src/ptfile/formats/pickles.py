@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ptfile.formats.vocabulary import TORCH_NAMES, policy
+from ptfile.formats.vocabulary import PLAIN, TORCH_NAMES, Dialect, policy
 from ptfile.limits import Limits
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Unknown
@@ -27,9 +27,10 @@ class SafeRunner:
     limits: Limits
     unknown: Unknown
     text: Python2Text
+    dialect: Dialect = PLAIN
 
     def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
-        machine = Machine(policy(self.unknown), load_persistent, limits=self.limits, text=self.text)
+        machine = Machine(policy(self.unknown, self.dialect), load_persistent, limits=self.limits, text=self.text)
         return machine.run(data, start)
 
 
@@ -58,3 +59,14 @@ class TrustingRunner:
         stream.seek(start)
         value = Unpickler(stream, encoding=self.text.encoding, errors=self.text.errors).load()
         return value, stream.tell()
+
+
+def in_dialect(runner: PickleRunner, dialect: Dialect, limits: Limits) -> SafeRunner:
+    """A runner for pickles whose names are not Python's to import: always a safe one.
+
+    In place of one that trusts the file it is one that leaves unknown objects inert.
+    """
+    if isinstance(runner, SafeRunner):
+        return replace(runner, dialect=dialect)
+    text = runner.text if isinstance(runner, TrustingRunner) else Python2Text()
+    return SafeRunner(limits, "inert", text, dialect)

@@ -144,6 +144,11 @@ def _array_from_bytes(kind: object, typecode: Any, layout: Any, data: Any) -> ob
 # times
 
 
+def _python2_bytes(packed: object) -> object:
+    """Python 2 wrote the bytes as a string, which load reads with encoding='latin1'."""
+    return packed.encode("latin1") if type(packed) is str else packed
+
+
 def _datetime(packed: object, zone: object = None) -> datetime.datetime:
     return datetime.datetime(*_packed_time(packed, 10, zone))  # type: ignore[arg-type]  # noqa: DTZ001  (the file's own)
 
@@ -153,12 +158,14 @@ def _time(packed: object, zone: object = None) -> datetime.time:
 
 
 def _packed_time(packed: object, size: int, zone: object) -> tuple[object, ...]:
+    packed = _python2_bytes(packed)
     if type(packed) is not bytes or len(packed) != size or not (zone is None or type(zone) is datetime.timezone):
         raise FormatError("a time is not built from its packed bytes and a timezone")
     return (packed,) if zone is None else (packed, zone)
 
 
 def _date(packed: object) -> datetime.date:
+    packed = _python2_bytes(packed)
     if type(packed) is not bytes or len(packed) != 4:
         raise FormatError("a date is not built from its 4 packed bytes")
     return datetime.date(packed)  # type: ignore[call-arg, arg-type]

@@ -94,6 +94,7 @@ class LoadedStorages:
         self._make = make
         self._map_location = map_location
         self._by_key: dict[str, tuple[Storage, DType | None]] = {}
+        self._typed: dict[tuple[str, DType], TypedStorage] = {}
 
     def load(self, persistent_id: object) -> Storage | TypedStorage:
         """What a persistent id stands for."""
@@ -107,7 +108,11 @@ class LoadedStorages:
         same = (first_dtype or dtypes.uint8) is (dtype or dtypes.uint8)
         if storage.nbytes() != nbytes or not (same or nbytes == 0):
             raise TensorError(f"storage {key} is asked for with two types or sizes")
-        return storage if dtype is None else TypedStorage(storage, dtype)
+        if dtype is None:
+            return storage
+        if (key, dtype) not in self._typed:
+            self._typed[key, dtype] = TypedStorage(storage, dtype)
+        return self._typed[key, dtype]
 
     def _place(self, storage: Storage, location: str) -> Storage:
         target = self._map_location

@@ -81,7 +81,7 @@ def _named(names: Mapping[str, Any]) -> dict[tuple[str, str], Meaning]:
 NAMES: Mapping[tuple[str, str], Meaning] = {
     **_named(dtypes.BY_NAME),
     **_named(QSCHEMES),
-    (SIZE.module, SIZE.name): Meaning(Size, call=_size),
+    (SIZE.module, SIZE.name): Meaning(Size, call=_size, new=_size),  # Python 2 makes it as it makes any tuple
     (DEVICE.module, DEVICE.name): Meaning(Device, call=_device),
     (GET_LAYOUT.module, GET_LAYOUT.name): Meaning(call=_layout),
     (GENERATOR.module, GENERATOR.name): Meaning(call=_generator),

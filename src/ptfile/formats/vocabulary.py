@@ -18,10 +18,8 @@ _TYPES: Mapping[type, TypeRules] = {
     **rebuild.TYPES,
     **torch_constants.TYPES,
 }
-_ADVICE = (
-    "Load it with unknown='inert' to look into it without running anything, or, if you trust the file, with "
-    "weights_only=False, which runs the code that it names"
-)
+LOOK_INTO_IT = "Load it with unknown='inert' to look into it without running anything"
+_ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, which runs the code that it names"
 
 REDUCERS: Mapping[type, Reducer] = {**rebuild.REDUCERS, **torch_constants.REDUCERS}
 
@@ -35,6 +33,8 @@ class Dialect:
     types: Mapping[type, TypeRules] = field(default_factory=dict)
     is_data: Callable[[str], bool] = lambda _module: False
     """Tells of a module whether its classes are the file's own, so that their objects are inert records in any case."""
+    advice: str = _ADVICE
+    """What to do about a name that is in no table."""
 
 
 PLAIN = Dialect()
@@ -47,4 +47,4 @@ def policy(unknown: Unknown, dialect: Dialect = PLAIN) -> Policy:
         types = {**_TYPES, **numpy_objects.OBJECT_TYPES, **dialect.types}
         return Policy(names, types, unknown=unknown, is_data=dialect.is_data)
     names, types = {**_NAMES, **dialect.names}, {**_TYPES, **dialect.types}
-    return Policy(names, types, advice=_ADVICE, is_data=dialect.is_data)
+    return Policy(names, types, advice=dialect.advice, is_data=dialect.is_data)

@@ -124,11 +124,13 @@ class PreparedSave:
 class ZipFormatReader:
     """A zip-format file, open. Its pickle is read by `load`; its storages when someone asks for them."""
 
-    def __init__(self, source: Source, limits: Limits) -> None:
+    def __init__(self, source: Source, limits: Limits, reader: ZipReader | None = None) -> None:
+        """`reader`: of the same source, if there is one already."""
         self._source = source
+        self._views = source if isinstance(source, ViewSource) else None
         self._limits = limits
         with located(file=source.name):
-            self._zip = ZipReader(source, limits)
+            self._zip = reader or ZipReader(source, limits)
             self._root = self._zip.root
             self._check_kind()
             self._byte_order = self._read_byte_order()
@@ -181,8 +183,8 @@ class ZipFormatReader:
 
     def _read(self, record: Record, unit: int) -> npt.NDArray[np.uint8]:
         with located(file=self._source.name, record=self._short(record)):
-            if isinstance(self._source, ViewSource) and record.method == STORED and unit == 1:
-                return np.frombuffer(self._source.view(self._zip.locate(record), record.size), np.uint8)
+            if self._views is not None and record.method == STORED and unit == 1:
+                return np.frombuffer(self._views.view(self._zip.locate(record), record.size), np.uint8)
             data = np.empty(record.size, np.uint8)
             self._zip.read_into(record, data.data)
             return data if unit == 1 else data.reshape(-1, unit)[:, ::-1].reshape(-1)
@@ -198,10 +200,7 @@ class ZipFormatReader:
         return record
 
     def _check_kind(self) -> None:
-        names = self._zip.records
-        if f"{self._root}/constants.pkl" in names:
-            raise UnsupportedError("a TorchScript archive, which ptfile cannot read yet")
-        if f"{self._root}/{_PICKLE}" not in names:
+        if f"{self._root}/{_PICKLE}" not in self._zip.records:
             raise FormatError("a zip file without data.pkl, so no checkpoint of PyTorch")
 
     def _read_byte_order(self) -> str:

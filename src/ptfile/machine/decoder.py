@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ptfile.errors import FormatError
-from ptfile.machine.opcodes import BY_CODE, HIGHEST_PROTOCOL, Argument, Opcode
+from ptfile.machine.opcodes import BY_CODE, HIGHEST_PROTOCOL, Argument, CutOffError, Opcode
 
 
 def decode(data: bytes, start: int = 0) -> Iterator[tuple[int, Opcode, Argument]]:
@@ -18,7 +18,7 @@ def decode(data: bytes, start: int = 0) -> Iterator[tuple[int, Opcode, Argument]
     frame_end = 0  # no opcode may reach across the end of the frame that it starts in
     while True:
         if position >= len(data):
-            raise FormatError("the pickle has no end (STOP)", offset=position)
+            raise CutOffError("the pickle has no end (STOP)", needed=position + 1, offset=position)
         opcode = BY_CODE.get(data[position])
         if opcode is None:
             raise FormatError(f"0x{data[position]:02x} is no pickle opcode", offset=position)
@@ -39,6 +39,31 @@ def decode(data: bytes, start: int = 0) -> Iterator[tuple[int, Opcode, Argument]
             frame_end = _frame_end(argument, position, end, frame_end, len(data))
         elif opcode.name == "PROTO" and (position != start or _as_int(argument) > HIGHEST_PROTOCOL):
             raise FormatError(f"PROTO {argument!r} at this place: not a pickle of protocol 0 to 5", offset=position)
+        position = end
+
+
+def find_end(data: bytes, start: int = 0) -> int:
+    """The position behind STOP, from the position of any opcode of the pickle on; frames are left to `decode`.
+
+    Raises FormatError as `decode` does. If it is a CutOffError, its offset is the opcode from which to go on when there
+    are more bytes.
+    """
+    position = start
+    while True:
+        if position >= len(data):
+            raise CutOffError("the pickle has no end (STOP)", needed=position + 1, offset=position)
+        opcode = BY_CODE.get(data[position])
+        if opcode is None:
+            raise FormatError(f"0x{data[position]:02x} is no pickle opcode", offset=position)
+        end = position + 1
+        if opcode.read is not None:
+            try:
+                _, end = opcode.read(data, end)
+            except FormatError as error:
+                error.offset = position
+                raise
+        if opcode.name == "STOP":
+            return end
         position = end
 
 

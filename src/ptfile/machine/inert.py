@@ -146,7 +146,8 @@ class InertRecord:
 
 def reduce_inert(record: InertRecord) -> tuple[Any, ...]:
     """How a pickler writes the object that the record stands for."""
-    target, arguments = record.inert_target, record.inert_arguments
+    # `__reduce__` makes a new tuple each time; a tuple that the pickler has met before it would write as a reference.
+    target, arguments = record.inert_target, (*record.inert_arguments,)
     function: Any = target
     if record.inert_how == "new":
         if record.inert_keywords:

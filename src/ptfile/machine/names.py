@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 
 class _Name:
@@ -52,6 +52,9 @@ class InertName(_Name, type):
     """The name of a class or function that ptfile does not know; itself a class, because picklers write instances
     only of what is one. It has no instances: an `InertRecord` says that it is one.
     """
+
+    source_code: tuple[Any, Any] | None = None
+    """The file and the text of the class's source code, which the legacy format keeps beside some names."""
 
     parent: InertName | None
     """The name that this one was looked up in, as protocol 2 names a class inside a class."""

@@ -19,6 +19,15 @@ ReadArgument: TypeAlias = Callable[[bytes, int], "tuple[Argument, int]"]
 """From a pickle and a position behind an opcode to the argument and the position behind it."""
 
 
+class CutOffError(FormatError):
+    """The bytes end inside the pickle: with more of them it could go on."""
+
+    def __init__(self, problem: str, *, needed: int | None, offset: int) -> None:
+        super().__init__(problem, offset=offset)
+        self.needed = needed
+        """Bytes that there must be, from the start of the data, to get any further; None: up to the next line break."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opcode:
     code: int
@@ -31,15 +40,16 @@ class Opcode:
 def _take(data: bytes, start: int, length: int) -> bytes:
     taken = data[start : start + length]
     if len(taken) != length:
-        missing = start + length - len(data)
-        raise FormatError(f"the pickle ends {missing} bytes before the end of an opcode's argument", offset=start)
+        needed = start + length
+        problem = f"the pickle ends {needed - len(data)} bytes before the end of an opcode's argument"
+        raise CutOffError(problem, needed=needed, offset=start)
     return taken
 
 
 def _line(data: bytes, start: int) -> tuple[bytes, int]:
     end = data.find(b"\n", start)
     if end < 0:
-        raise FormatError("the pickle ends inside a line of text", offset=start)
+        raise CutOffError("the pickle ends inside a line of text", needed=None, offset=start)
     return data[start:end], end + 1
 
 

@@ -76,17 +76,22 @@ class Policy:
         *,
         unknown: Unknown = "error",
         advice: str = "",
+        is_data: Callable[[str], bool] = lambda _module: False,
     ) -> None:
         """`names` goes by the names of Python 3; `types` has the rules for what the builders make.
 
         unknown: what becomes of a name that is not in the table, or a call that its builder finds unsafe: an
             UnsafeError, in which `advice` says what to do about it, or an inert record.
+        is_data: tells of a module whether its classes are part of the file's own data (TorchScript's `__torch__`):
+            objects of theirs are inert records in any case.
         """
         self._names = names
         self._types = {**_BUILTIN_RULES, **types}
         self._unknown = unknown
-        self._meanings = {meaning.value: meaning for meaning in names.values() if meaning.value is not None}
+        # By identity: a pickle may call a tuple, whose hash can take forever.
+        self._meanings = {id(meaning.value): meaning for meaning in names.values() if meaning.value is not None}
         self._advice = advice
+        self._is_data = is_data
 
     def may_be_key(self, kind: type) -> bool:
         """Whether objects of a type may be keys of dicts and elements of sets."""
@@ -103,14 +108,20 @@ class Policy:
     def resolve(self, module: str, name: str) -> Any:
         """What a name becomes. Raises UnsafeError for one that the table lacks, unless unknown names are inert."""
         meaning = self.find(module, name)
-        if meaning is None and self._unknown == "error":
+        if meaning is None and self._unknown == "error" and not self._is_data(module):
             raise self._unsafe("names", f"{module}.{name}")
         if meaning is None:
             return InertName(module, name)
         return Global(module, name) if meaning.value is None else meaning.value
 
-    def call(self, target: object, arguments: tuple[Any, ...]) -> object:
+    def call(self, target: object, arguments: object) -> object:
         """REDUCE: what `target`, which a name became, makes of the arguments."""
+        if type(arguments) is not tuple:
+            # TorchScript writes the one argument of an enumeration as it is.
+            if not (isinstance(target, InertName) and self._is_data(target.module)):
+                kind = type(arguments).__name__
+                raise FormatError(f"the pickle calls with a {kind} where a tuple of arguments belongs")
+            arguments = (arguments,)
         meaning = self._meaning(target)
         return self._build("calls", "call", target, meaning.call if meaning else None, arguments)
 
@@ -134,7 +145,8 @@ class Policy:
                 raise self._unsafe(does, _text(target))
             return guarded(_text(target), builder, *arguments)
         except UnsafeError:
-            if self._unknown == "error":
+            # Where unknown names are errors, only those of the file's own data ever became inert ones.
+            if self._unknown == "error" and not isinstance(target, InertName):
                 raise
             return _inert(target, arguments, how, keywords)
 
@@ -144,7 +156,7 @@ class Policy:
             return self.find(target.module, target.name)
         if isinstance(target, InertName) or type(target) is InertRecord:
             return None
-        found = self._meanings.get(target) if type(target).__hash__ is not None else None
+        found = self._meanings.get(id(target))
         if found is None:
             raise FormatError(f"the pickle calls a {type(target).__name__}, which is not a name")
         return found

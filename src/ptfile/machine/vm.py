@@ -269,7 +269,7 @@ class Machine:
 
     def _reduce(self, _: Argument) -> None:
         arguments, target = self._pop(), self._pop()
-        self._stack.append(self._policy.call(target, _arguments(arguments)))
+        self._stack.append(self._policy.call(target, arguments))
 
     def _new_object(self, _: Argument) -> None:
         arguments, target = self._pop(), self._pop()

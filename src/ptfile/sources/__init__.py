@@ -6,5 +6,17 @@ from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
 from ptfile.sources.memory import MemorySource
 from ptfile.sources.read_ahead import ReadAhead
+from ptfile.sources.stream import StreamSource
 
-__all__ = ["FileObjectSource", "LocalSource", "MappedSource", "MemorySource", "ReadAhead", "Source", "ViewSource"]
+__all__ = [
+    "FileObjectSource",
+    "LocalSource",
+    "MappedSource",
+    "MemorySource",
+    "PartSource",
+    "ReadAhead",
+    "Source",
+    "StreamSource",
+    "ViewSource",
+    "part_of",
+]

@@ -67,6 +67,11 @@ class FileObjectSource(Closing):
                     raise cut_off(self.name, offset + done, offset + length)
                 done += got
 
+    def leave_at(self, offset: int) -> None:
+        """Put the file's own position at an offset of the source, for whoever reads on behind the checkpoint."""
+        with self._lock:
+            self._file.seek(self._start + offset)
+
     def _read_some(self, target: memoryview) -> int:
         """The number of bytes put into `target`, from the file's position; 0 at its end."""
         readinto = getattr(self._file, "readinto", None)
@@ -76,21 +81,23 @@ class FileObjectSource(Closing):
             except (io.UnsupportedOperation, NotImplementedError):
                 pass  # `io.RawIOBase` gives every subclass the name, not the deed
             else:
-                return self._count(got, target.nbytes)
+                return count_of(self.name, got, target.nbytes)
         # None where a raw file is in non-blocking mode, whatever the annotation says.
         data = cast("bytes | None", self._file.read(target.nbytes))
         if data is None:
-            return self._count(None, 0)
-        count = self._count(memoryview(data).nbytes, target.nbytes)
+            return count_of(self.name, None, 0)
+        count = count_of(self.name, memoryview(data).nbytes, target.nbytes)
         target[:count] = data
         return count
 
-    def _count(self, got: object, most: int) -> int:
-        if got is None:
-            raise BlockingIOError(f"{self.name}: the file object is in non-blocking mode and has no bytes now")
-        if not isinstance(got, int) or not 0 <= got <= most:
-            raise OSError(f"{self.name}: asked for {most} bytes, the file object gave {got!r}")
-        return got
+
+def count_of(name: str, got: object, most: int) -> int:
+    """How many bytes a file object says it has read. Raises OSError for None, and for what cannot be."""
+    if got is None:
+        raise BlockingIOError(f"{name}: the file object is in non-blocking mode and has no bytes now")
+    if not isinstance(got, int) or not 0 <= got <= most:
+        raise OSError(f"{name}: asked for {most} bytes, the file object gave {got!r}")
+    return got
 
 
 def name_of(file: object) -> str:

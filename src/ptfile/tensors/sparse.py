@@ -121,7 +121,8 @@ class SparseTensor(_Sparse):
         return self._values
 
     def is_coalesced(self) -> bool:
-        return bool(self._is_coalesced)
+        """Whether every index is there once, in order. Where nothing says so it is known only for fewer than two."""
+        return self._indices.shape[1] < 2 if self._is_coalesced is None else self._is_coalesced
 
     @property
     def coalesced_flag(self) -> bool | None:

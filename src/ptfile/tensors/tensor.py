@@ -134,7 +134,7 @@ class Tensor(View, NumpyProtocols):
         return self._storage.data_ptr() + self._offset * self.itemsize if self.numel() else 0
 
     def torch(self) -> torch.Tensor:
-        """The same view as a `torch.Tensor`, on the CPU. Tensors that share a storage here share it there.
+        """The same view as a `torch.Tensor`, on the CPU (or meta). Tensors that share a storage here share it there.
 
         Read-only bytes are copied, once a storage. Raises UnsupportedError if PyTorch is missing or has no such dtype.
         """
@@ -144,8 +144,12 @@ class Tensor(View, NumpyProtocols):
             raise UnsupportedError(
                 f"PyTorch {package.__version__} has no dtype {self._dtype.name}", fix="Install a newer PyTorch"
             )
-        storage = self._storage.torch()
-        tensor: torch.Tensor = package.empty(0, dtype=element).set_(storage, self._offset, self._shape, self._stride)
+        tensor: torch.Tensor
+        if self.device == "meta":
+            tensor = package.empty_strided(self._shape, self._stride, dtype=element, device="meta")
+        else:
+            storage = self._storage.torch()
+            tensor = package.empty(0, dtype=element).set_(storage, self._offset, self._shape, self._stride)
         if self._conj:
             tensor = tensor.conj()
         if self._neg:

@@ -1,0 +1,179 @@
+"""The legacy format: what `torch.save` wrote before PyTorch 1.6.
+
+Four pickles (a magic number, the version, facts of the machine, the object), then one with the list of the storages'
+keys, and per key the count of its elements and the elements. Any number of checkpoints may follow one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptfile.containers.sniff import LEGACY_MAGIC
+from ptfile.errors import FormatError, TensorError, UnsupportedError, located
+from ptfile.formats.legacy_ids import LoadedIds
+from ptfile.formats.pickle_sequence import CutPickle, PickleSequence
+from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.ranges import Ranges, check_little_endian_machine, little_endian
+from ptfile.formats.storages import LoadedStorages, MapLocation
+from ptfile.formats.vocabulary import TORCH_NAMES
+from ptfile.limits import Limits
+from ptfile.machine.policy import Policy
+from ptfile.machine.vm import Machine, Python2Text
+from ptfile.sources import FileObjectSource, Source, StreamSource
+from ptfile.sources.base import cut_off
+from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import Storage
+
+PROTOCOL_VERSION = 1001
+"""torch/serialization.py, PROTOCOL_VERSION."""
+COUNT_SIZE = 8
+"""Bytes of the number of elements before a storage."""
+_STORAGE_NAMES = {name: meaning for name, meaning in TORCH_NAMES.items() if name[1].endswith("Storage")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a persistent id says about a storage."""
+
+    nbytes: int
+    dtype: DType | None
+
+
+class LegacyFormatReader:
+    """A legacy file, open."""
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._source = source
+        self._limits = limits
+        self._ranges = Ranges(source)
+        self._pickles = PickleSequence(source, limits)
+        self._asked: dict[str, _Asked] = {}
+        self._storages: dict[str, Storage] = {}
+        self._places: dict[str, int] | None = None  # known behind the object's pickle
+        self._arrived: dict[str, npt.NDArray[np.uint8]] = {}  # off a stream, which cannot go back to them
+        self._views: list[Storage] = []
+        self._end = 0
+        with located(file=source.name):
+            check_little_endian_machine()
+            self._is_little_endian = self._read_head()
+            self._object: CutPickle = self._pickles.next()
+
+    def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
+        """The value, with storages that have read nothing yet (those of a stream have)."""
+        ids = LoadedIds(LoadedStorages(self._deferred, map_location))
+        with located(file=self._source.name):
+            value = self._object.run(lambda data: runner.run(data, ids.load))
+            self._find_places(self._asked)
+        self._views = ids.views
+        return value
+
+    def fill(self) -> None:
+        """Read all storages in the order of the file, and leave a file object's position behind the checkpoint."""
+        assert self._places is not None
+        for key in self._places:
+            self._storages[key].load()
+        for view in self._views:
+            view.load()
+        if isinstance(self._source, FileObjectSource):
+            self._source.leave_at(self._end)
+
+    def _read_head(self) -> bool:
+        """Check the first three pickles. Returns whether a little-endian machine wrote the file."""
+        if self._pickles.next().plain() != LEGACY_MAGIC:
+            raise FormatError("it does not begin with the magic number of the legacy format")
+        version = self._pickles.next().plain()
+        if version != PROTOCOL_VERSION:
+            raise UnsupportedError(f"it has version {version!r:.40} of the legacy format; PyTorch reads 1001 only")
+        return little_endian(self._pickles.next().plain())
+
+    # storages
+
+    def _deferred(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
+        if not self._is_little_endian and nbytes and (dtype is None or dtype.is_complex):
+            # Elements are little-endian in any file, since PyTorch swaps them; but it swaps complex numbers as if they
+            # were integers, and untyped bytes not at all (THPStorage_writeFileRaw, torch/csrc/serialization.cpp).
+            raise UnsupportedError(f"a storage of {dtype or 'untyped bytes'} written on a big-endian machine")
+        self._asked[key] = _Asked(nbytes, dtype)
+        storage = self._storages[key] = Storage.deferred(nbytes, lambda: self._read(key))
+        return storage
+
+    def _read(self, key: str) -> npt.NDArray[np.uint8]:
+        with located(file=self._source.name):
+            places = self._places or self._look_ahead()
+            if key not in places:
+                raise FormatError(f"storage {key} is in the object's pickle and not in the list of keys")
+            if key in self._arrived:
+                return self._arrived.pop(key)
+            place = places[key]
+            self._check_count(key, self._ranges.number(place, COUNT_SIZE), place)
+            asked = self._asked[key]
+            return self._ranges.elements(place + COUNT_SIZE, asked.nbytes, asked.dtype)
+
+    def _check_count(self, key: str, raw: bytes, place: int) -> None:
+        asked = self._asked[key]
+        expected = asked.nbytes // (asked.dtype.itemsize if asked.dtype else 1)
+        counts = {int.from_bytes(raw, "little")}
+        if not self._is_little_endian:  # big-endian up to PyTorch 1.0
+            counts.add(int.from_bytes(raw, "big"))
+        if expected not in counts:
+            problem = f"storage {key} has {min(counts)} elements, and the pickle asks for {expected}"
+            raise TensorError(problem, offset=place)
+
+    def _look_ahead(self) -> dict[str, int]:
+        """Where the storages are, for those who want their bytes before the object's pickle is through.
+
+        Builders of some objects do (a nested tensor's sizes are a tensor), as may a `map_location` of the user's. The
+        places follow from what all persistent ids say, so the pickle is run once more for these alone.
+        """
+        asked: dict[str, _Asked] = {}
+
+        def note(key: str, nbytes: int, dtype: DType | None) -> Storage:
+            asked[key] = _Asked(nbytes, dtype)
+            return Storage.deferred(nbytes, None)
+
+        ids = LoadedIds(LoadedStorages(note, None))
+        policy = Policy(_STORAGE_NAMES, {}, unknown="inert")
+        self._object.run(Machine(policy, ids.load, limits=self._limits, text=Python2Text("latin1")).run)
+        self._asked = asked
+        return self._find_places(asked)
+
+    def _find_places(self, asked: Mapping[str, _Asked]) -> dict[str, int]:
+        if self._places is None:
+            keys = self._pickles.next().plain()
+            sizes = {key: storage.nbytes for key, storage in asked.items()}
+            self._places, self._end = lay_out(keys, sizes, self._pickles.position)
+            if self._end > self._source.size:
+                raise cut_off(self._source.name, self._source.size, self._end)
+            if isinstance(self._source, StreamSource):
+                for key in self._places:
+                    self._arrived[key] = self._read(key)
+        return self._places
+
+
+def lay_out(keys: object, sizes: Mapping[str, int], start: int) -> tuple[dict[str, int], int]:
+    """Offsets of the storages' counts, in the order of the keys, and the end. Elements follow each count.
+
+    Raises FormatError if the keys are not those of `sizes`, each once.
+
+    >>> lay_out(["7", "8"], {"8": 4, "7": 24}, 100)
+    ({'7': 100, '8': 132}, 144)
+    """
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise FormatError("the list of the storages' keys is not one of texts")
+    places: dict[str, int] = {}
+    for key in keys:
+        if key in places:
+            raise FormatError(f"storage {key[:64]} is twice in the list of keys")
+        if key not in sizes:
+            raise FormatError(f"storage {key[:64]} is in the list of keys and not in the object's pickle")
+        places[key] = start
+        start += COUNT_SIZE + sizes[key]
+    for key in sizes:
+        if key not in places:
+            raise FormatError(f"storage {key} is in the object's pickle and not in the list of keys")
+    return places, start

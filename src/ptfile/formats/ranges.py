@@ -1,0 +1,59 @@
+"""Storages as runs of bytes in a source, at whatever offset an unaligned format has put them."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import numpy.typing as npt
+
+from ptfile.errors import FormatError, UnsupportedError
+from ptfile.sources import ReadAhead, Source, StreamSource, ViewSource
+from ptfile.tensors.dtypes import DType
+
+_UNKNOWN_ALIGNMENT = 8
+"""Of an untyped storage: what the widest numbers want (complex ones are pairs)."""
+
+
+class Ranges:
+    """The bytes of a source, as elements and as the small numbers between them."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._views = source if isinstance(source, ViewSource) else None
+        self._is_stream = isinstance(source, StreamSource)
+        # Small storages lie close together; the windows let large ones pass.
+        self._near = source if self._is_stream or self._views is not None else ReadAhead(source)
+
+    def number(self, offset: int, length: int) -> bytes:
+        """The bytes of a number."""
+        return bytes(self._near.read(offset, length))
+
+    def elements(self, offset: int, nbytes: int, dtype: DType | None) -> npt.NDArray[np.uint8]:
+        """The bytes of a storage, in the source's own memory if it has them there, aligned for the dtype."""
+        if self._views is not None:
+            mapped = np.frombuffer(self._views.view(offset, nbytes), np.uint8)
+            alignment = min(dtype.itemsize, _UNKNOWN_ALIGNMENT) if dtype else _UNKNOWN_ALIGNMENT
+            return mapped if mapped.ctypes.data % alignment == 0 else mapped.copy()
+        if self._is_stream:  # it allocates as the bytes arrive: nobody knows how many it has
+            return np.frombuffer(self._source.read(offset, nbytes), np.uint8)
+        data = np.empty(nbytes, np.uint8)
+        self._near.read_into(offset, data.data)
+        return data
+
+
+def check_little_endian_machine() -> None:
+    """Raise UnsupportedError on a big-endian machine: these formats keep elements little-endian wherever they are."""
+    if sys.byteorder != "little":
+        raise UnsupportedError(
+            "files older than the zip format are read and written on little-endian machines only",
+            fix="Convert it to the zip format on one",
+        )
+
+
+def little_endian(sys_info: object) -> bool:
+    """What the dict with that name says about the machine that wrote the file."""
+    found = sys_info.get("little_endian", True) if type(sys_info) is dict else None
+    if type(found) is not bool:
+        raise FormatError("the pickle with the byte order is not a dict that says it")
+    return found

@@ -1,0 +1,200 @@
+"""The tar format: what `torch.save` of PyTorch 0.1 wrote. It is only read; PyTorch itself no longer writes it.
+
+Four members: `sys_info`; `storages` and `tensors`, in which small pickles and raw numbers alternate; and `pickle`, the
+object, whose persistent ids are the keys of tensors and storages in decimal.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any
+
+from ptfile.containers.tar_reader import Member, read_members
+from ptfile.errors import FormatError, UnsupportedError, located
+from ptfile.formats.legacy_ids import view_of, with_source_code
+from ptfile.formats.pickle_sequence import PickleSequence
+from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.ranges import Ranges, check_little_endian_machine, little_endian
+from ptfile.formats.storages import STORAGE_CLASSES, LoadedStorages, MapLocation
+from ptfile.limits import Limits
+from ptfile.machine.names import Global
+from ptfile.machine.policy import Meaning
+from ptfile.sources import Source
+from ptfile.tensors import dtypes
+from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.tensor import Tensor
+
+_DIMENSIONS = struct.Struct("<i4x")
+"""Their number; the four bytes behind it were never meant and can hold anything."""
+_MOST_DIMENSIONS = 64
+_COUNT_SIZE = 8
+_KEY = re.compile(r"[0-9]{1,20}")
+
+_TENSOR_CLASSES = {name.replace("Storage", "Tensor"): name for name in STORAGE_CLASSES}
+_MODULES = ("torch", "torch.cuda")
+_NAMES = {(module, name): Meaning() for module in _MODULES for name in (*STORAGE_CLASSES, *_TENSOR_CLASSES)}
+"""The classes of tensors and storages, as names: nothing else is in the small pickles but numbers and texts."""
+
+
+class TarFormatReader:
+    """A tar-format file, open."""
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._source = source
+        self._limits = limits
+        self._ranges = Ranges(source)
+        self._objects: dict[int, Tensor | TypedStorage] = {}  # by key
+        self._unread: list[Storage] = []
+        with located(file=source.name):
+            check_little_endian_machine()
+            self._members = read_members(source, limits)
+            with located(record="sys_info"):
+                if not little_endian(self._sequence("sys_info").next().plain()):
+                    raise UnsupportedError("a tar file written on a big-endian machine")
+
+    def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
+        """The value, with storages that have read nothing yet."""
+        with located(file=self._source.name):
+            with located(record="storages"):
+                self._load_storages(map_location)
+            with located(record="tensors"):
+                self._load_tensors()
+            with located(record="pickle"):
+                sequence = self._sequence("pickle")
+                value = sequence.next().run(lambda data: runner.run(data, self._persistent))
+                _check_end(sequence)
+                return value
+
+    def fill(self) -> None:
+        """Read all storages in the order of the file."""
+        for storage in self._unread:
+            storage.load()
+
+    def _member(self, name: str) -> Member:
+        if name not in self._members:
+            raise FormatError(f"a tar file without {name}, so no checkpoint of PyTorch")
+        return self._members[name]
+
+    def _sequence(self, name: str) -> PickleSequence:
+        member = self._member(name)
+        return PickleSequence(self._source, self._limits, member.offset, member.offset + member.size)
+
+    def _load_storages(self, map_location: MapLocation) -> None:
+        sequence = self._sequence("storages")
+
+        def make(_key: str, nbytes: int, dtype: DType | None) -> Storage:
+            offset = sequence.position
+            sequence.skip(nbytes)
+
+            def read() -> Any:
+                with located(file=self._source.name, record="storages"):
+                    return self._ranges.elements(offset, nbytes, dtype)
+
+            storage = Storage.deferred(nbytes, read)
+            self._unread.append(storage)
+            return storage
+
+        storages = LoadedStorages(make, map_location)
+        for _ in range(_count(sequence)):
+            entry = sequence.next().plain(_NAMES)
+            # The very first layout had no locations.
+            with_location = (entry[0], "cpu", entry[1]) if _is_tuple(entry, 2) else entry
+            if not _is_tuple(with_location, 3):
+                raise FormatError("an entry is not (key, location, class)")
+            key, location, kind = with_location
+            numel = int.from_bytes(sequence.take(_COUNT_SIZE), "little", signed=True)
+            typed = storages.load(("storage", kind, str(_checked_key(key)), location, numel))
+            assert isinstance(typed, TypedStorage)  # there were no untyped ones, and their name is not among _NAMES
+            self._add(key, typed)
+        if sequence.rest:  # nor had it views
+            self._load_views(sequence.next().plain())
+        _check_end(sequence)
+
+    def _load_views(self, views: object) -> None:
+        if type(views) is not list or not all(_is_tuple(view, 4) for view in views):
+            raise FormatError("the views are not a list of (key, key of the root, offset, size)")
+        for key, root_key, offset, size in views:
+            root = self._storage(root_key)
+            storage = view_of(root, offset, size)
+            self._add(_checked_key(key), TypedStorage(storage, root.dtype))
+            self._unread.append(storage)
+
+    def _load_tensors(self) -> None:
+        sequence = self._sequence("tensors")
+        for _ in range(_count(sequence)):
+            entry = sequence.next().plain(_NAMES)
+            if not _is_tuple(entry, 3):
+                raise FormatError("an entry is not (key, key of the storage, class)")
+            key, storage_key, kind = entry
+            if isinstance(storage_key, Global):  # the very first layout
+                storage_key, kind = kind, storage_key
+            storage = _empty(kind) if storage_key is None else self._storage(storage_key)
+            self._add(_checked_key(key), _tensor(storage, sequence))
+        _check_end(sequence)
+
+    def _add(self, key: int, made: Tensor | TypedStorage) -> None:
+        if key in self._objects:
+            raise FormatError(f"the key {key} is there twice")
+        self._objects[key] = made
+
+    def _storage(self, key: object) -> TypedStorage:
+        storage = self._objects.get(key) if type(key) is int else None
+        if not isinstance(storage, TypedStorage):
+            raise FormatError(f"there is no storage with the key {key!r:.80}")
+        return storage
+
+    def _persistent(self, persistent_id: object) -> Any:
+        if _is_tuple(persistent_id, 3):
+            return with_source_code(*persistent_id)  # type: ignore[misc]
+        if type(persistent_id) is bytes:  # text of Python 2 with encoding='bytes'
+            persistent_id = persistent_id.decode("latin1")
+        if type(persistent_id) is not str or not _KEY.fullmatch(persistent_id):
+            raise FormatError("a persistent id is neither a key nor a class")
+        found = self._objects.get(int(persistent_id))
+        if found is None:
+            raise FormatError(f"there is no tensor or storage with the key {persistent_id}")
+        return found
+
+
+def _count(sequence: PickleSequence) -> int:
+    count = sequence.next().plain()
+    if type(count) is not int or count < 0:
+        raise FormatError("it does not begin with a number of entries")
+    return count
+
+
+def _check_end(sequence: PickleSequence) -> None:
+    if sequence.rest:
+        raise FormatError(f"{sequence.rest} bytes follow the last entry")
+
+
+def _is_tuple(value: object, length: int) -> bool:
+    return type(value) is tuple and len(value) == length
+
+
+def _checked_key(key: object) -> int:
+    if type(key) is not int or not _KEY.fullmatch(str(key)):
+        raise FormatError(f"{key!r:.80} cannot be the key of a tensor or storage")
+    return key
+
+
+def _empty(kind: object) -> TypedStorage:
+    """The storage of a tensor that has none."""
+    name = kind.name if isinstance(kind, Global) else ""
+    if name not in _TENSOR_CLASSES:
+        raise FormatError("the class of a tensor is not one")
+    return TypedStorage(Storage(b""), dtypes.BY_STORAGE_CLASS[_TENSOR_CLASSES[name]])
+
+
+def _tensor(storage: TypedStorage, sequence: PickleSequence) -> Tensor:
+    (rank,) = _DIMENSIONS.unpack(sequence.take(_DIMENSIONS.size))
+    if not 0 <= rank <= _MOST_DIMENSIONS:
+        raise FormatError(f"a tensor has {rank} dimensions")
+    numbers = struct.unpack(f"<{2 * rank + 1}q", sequence.take(8 * (2 * rank + 1)))
+    shape, stride, offset = numbers[:rank], numbers[rank:-1], numbers[-1]
+    if not rank and not storage.nbytes():
+        # PyTorch 0.1 had no tensors of one element and no dimension; this was how it said "empty".
+        shape, stride, offset = (0,), (1,), 0
+    return Tensor(storage.storage, storage.dtype, offset, shape, stride)

@@ -1,0 +1,201 @@
+"""The records of a zip file, as the formats inside zip files need them.
+
+Pickles and JSON are read whole; storages when someone asks for their bytes; files inside the file where they stand.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptfile.containers.zip_directory import Record
+from ptfile.containers.zip_reader import ZipReader
+from ptfile.containers.zip_structs import STORED
+from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
+from ptfile.formats.pickles import PickleRunner
+from ptfile.limits import Limits
+from ptfile.sources import MemorySource, Source, ViewSource
+from ptfile.sources.part import part_of
+from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import Storage
+
+_BYTE_ORDER = "byteorder"
+
+
+def root_of(reader: ZipReader) -> str:
+    """The one folder that all records are in, with its slash; empty if there is no such folder."""
+    try:
+        return f"{reader.root}/"
+    except FormatError:
+        return ""
+
+
+class ZipRecords:
+    """The records in the root folder of a zip file (at its top, if there is no one folder), by their short names."""
+
+    def __init__(self, reader: ZipReader, limits: Limits) -> None:
+        """Raises FormatError for a byte order that does not exist."""
+        self.limits = limits
+        self._zip = reader
+        self._source = source = reader.source
+        self._views = source if isinstance(source, ViewSource) else None
+        self._root = root_of(reader)
+        self._unread: list[tuple[Record, Storage]] = []
+        self._swap = self._is_swapped()
+
+    @property
+    def source(self) -> Source:
+        return self._source
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Short names, in the order of the bytes in the file."""
+        return (name.removeprefix(self._root) for name in self._zip.records)
+
+    def __contains__(self, name: str) -> bool:
+        return f"{self._root}{name}" in self._zip.records
+
+    def size(self, name: str) -> int:
+        """Bytes of content. Raises FormatError if there is no such record."""
+        return self._record(name).size
+
+    def read(self, name: str) -> bytes:
+        """The content. Raises FormatError if there is no such record or its checksum is wrong."""
+        with located(file=self._source.name, record=name):
+            return bytes(self._zip.read(self._record(name)))
+
+    def text(self, name: str) -> str:
+        """The content as UTF-8, of what is to be read as a whole: a pickle's limit holds.
+
+        Raises FormatError, LimitError.
+        """
+        self._check_size(name)
+        with located(file=self._source.name, record=name):
+            try:
+                return self.read(name).decode()
+            except UnicodeDecodeError as error:
+                raise FormatError("it is no UTF-8 text", offset=error.start) from error
+
+    def json(self, name: str) -> Any:
+        """The value of a JSON record. Raises FormatError for what is no JSON, LimitError for what is too deep."""
+        text = self.text(name)
+        with located(file=self._source.name, record=name):
+            try:
+                integer = partial(_integer, digits=self.limits.integer_digits)
+                return json.loads(text, object_pairs_hook=_object, parse_int=integer)
+            except RecursionError as error:
+                depth = self.limits.depth
+                raise LimitError("it is nested too deep", limit="depth", allowed=depth, actual=depth + 1) from error
+            except ValueError as error:
+                if isinstance(error, FormatError):
+                    raise
+                raise FormatError(f"it is no JSON ({error})") from error
+
+    def pickle(
+        self,
+        name: str,
+        runner: PickleRunner,
+        load_persistent: Callable[[object], object],
+        prepare: Callable[[bytes], bytes] | None = None,
+    ) -> Any:
+        """The value of a pickle that fills its record. `prepare` gets its bytes first."""
+        self._check_size(name)
+        with located(file=self._source.name, record=name):
+            data = self.read(name)
+            data = prepare(data) if prepare else data
+            value, end = runner.run(data, load_persistent)
+            if end != len(data):
+                raise FormatError(f"{len(data) - end} bytes follow the end of the pickle", offset=end)
+            return value
+
+    def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
+        """A storage whose bytes are a record, not read yet. Raises TensorError if the record has not so many bytes.
+
+        dtype: of its elements, which is what a file of the other byte order has to be read by.
+        """
+        with located(file=self._source.name, record=name):
+            record = self._record(name)
+            unit = self._unit_to_swap(dtype, nbytes)
+            if record.size != nbytes:
+                raise TensorError(f"the record has {record.size} bytes, and a tensor asks for {nbytes}")
+        storage = Storage.deferred(nbytes, lambda: self._read(name, record, unit))
+        self._unread.append((record, storage))
+        return storage
+
+    def part(self, name: str) -> Source:
+        """A record that is a file itself, as a source.
+
+        Where it stands in the file uncompressed, its bytes are not read, nor its checksum checked: its own records
+        have checksums of theirs.
+        """
+        with located(file=self._source.name, record=name):
+            record = self._record(name)
+            called = f"{self._source.name}, {name}"
+            if record.method == STORED:
+                return part_of(self._source, self._zip.locate(record), record.size, called)
+            return MemorySource(self._zip.read(record), called)
+
+    def fill(self) -> None:
+        """Read all storages that were asked for, in the order in which they stand in the file."""
+        for _, storage in sorted(self._unread, key=lambda pair: pair[0].header_offset):
+            storage.load()
+        self._unread.clear()
+
+    def _record(self, name: str) -> Record:
+        record = self._zip.records.get(f"{self._root}{name}")
+        if record is None:
+            fix = "The file was changed after it was saved"
+            raise FormatError(f"it has no record {name[:80]}", record=name[:80], fix=fix)
+        return record
+
+    def _check_size(self, name: str) -> None:
+        size, allowed = self.size(name), self.limits.pickle_size
+        if size > allowed:
+            raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=size)
+
+    def _is_swapped(self) -> bool:
+        """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""
+        if _BYTE_ORDER not in self:
+            return sys.byteorder != "little"
+        text = self.read(_BYTE_ORDER)
+        if text not in (b"little", b"big"):
+            raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=_BYTE_ORDER)
+        return text.decode() != sys.byteorder
+
+    def _unit_to_swap(self, dtype: DType | None, nbytes: int) -> int:
+        """Bytes of the numbers that have to be reversed; 1: none."""
+        if not self._swap:
+            return 1
+        if dtype is None and nbytes:
+            problem = "an untyped storage in a file of the other byte order, which does not say what to reverse"
+            raise UnsupportedError(problem, fix="Save the file again on a machine of this byte order")
+        return 1 if dtype is None else dtype.itemsize // (2 if dtype.is_complex else 1)
+
+    def _read(self, name: str, record: Record, unit: int) -> npt.NDArray[np.uint8]:
+        with located(file=self._source.name, record=name):
+            if self._views is not None and record.method == STORED and unit == 1:
+                return np.frombuffer(self._views.view(self._zip.locate(record), record.size), np.uint8)
+            data = np.empty(record.size, np.uint8)
+            self._zip.read_into(record, data.data)
+            return data if unit == 1 else data.reshape(-1, unit)[:, ::-1].reshape(-1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. A name that stands in it twice would be one thing to one reader and another to the next."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise FormatError("a JSON object has one name twice")
+    return made
+
+
+def _integer(text: str, digits: int) -> int:
+    if len(text) > digits:
+        problem = f"an integer of {len(text)} digits"
+        raise LimitError(problem, limit="integer_digits", allowed=digits, actual=len(text))
+    return int(text)

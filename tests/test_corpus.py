@@ -115,8 +115,14 @@ def of_versions(*numbers: str) -> list[CorpusFile]:
 
 @pytest.mark.parametrize("file", of_versions("2.13.0", "2.15.0"), ids=str)
 def test_a_file_is_saved_to_its_own_bytes(corpus: Corpus, file: CorpusFile, tmp_path: Path) -> None:
-    """The whole file, in the format that PyTorch writes today; or it is on the list of exceptions."""
-    is_same = saved_again(corpus, file, tmp_path) == corpus.path(file).read_bytes()
+    """The whole file, in the format that PyTorch writes today; or it is on the list of exceptions.
+
+    Where numpy 1 runs, which names its modules otherwise, the pickles of arrays are the same but for that.
+    """
+    again, before = saved_again(corpus, file, tmp_path), corpus.path(file).read_bytes()
+    is_same = again == before
+    if again is not None and not exceptions.NUMPY_2 and pickle_record(before) not in before:
+        is_same = pickle_record(again) == pickle_record(before)
     assert is_same is (exceptions.other_bytes(file) is None)
 
 

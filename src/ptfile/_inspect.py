@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ptfile._load import open_source
 from ptfile._names import Attribute, Path, distinct
 from ptfile._tree import Leaf, walk
 from ptfile._types import Path as FilePath
@@ -21,6 +20,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.vm import Python2Text
+from ptfile.sources import open_source
 from ptfile.tensors import strides
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.storage import Storage, TypedStorage
@@ -138,7 +138,7 @@ def inspect(f: FilePath | Readable, *, limits: Limits = _DEFAULT_LIMITS) -> Summ
         reader = open_format(source, limits)
         # Objects of unknown classes are looked into as inert records: an untrusted file is what one wants to list.
         root = reader.load(SafeRunner(limits, "inert", Python2Text()), None)
-        return _summary(source.name, source.size, "zip", list(walk(root, limits)))
+        return _summary(source.name, source.size, reader.format, list(walk(root, limits)))
 
 
 # the summary

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from typing import Any, Literal
 
 from ptfile._types import Path, Readable
-from ptfile.errors import UnsupportedError
 from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import PickleRunner, SafeRunner, TrustingRunner
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import FileObjectSource, LocalSource, MappedSource, Source, StreamSource
+from ptfile.sources import open_source
 
 _DEFAULT_LIMITS = Limits()
 
@@ -72,26 +70,3 @@ def load(
         value = reader.load(runner, map_location)
         reader.fill()
     return value
-
-
-def open_source(f: Path | Readable, *, mmap: bool, may_stream: bool = False) -> Source:
-    """The bytes of a path or a file object. Raises TypeError for anything else.
-
-    may_stream: whether a file object that cannot seek will do; else it is an UnsupportedError.
-    """
-    if isinstance(f, (str, os.PathLike)):
-        path = os.fspath(f)
-        return MappedSource(path) if mmap else LocalSource(path)
-    if mmap:
-        message = "mmap=True maps a file by its path: give a path, not a file object"
-        raise ValueError(message)
-    wanted = ("read",) if may_stream else ("read", "seek", "tell")
-    if not all(callable(getattr(f, name, None)) for name in wanted):
-        message = f"f is a {type(f).__name__}: it must be a path, or a binary file object with {' and '.join(wanted)}"
-        raise TypeError(message)
-    try:
-        return FileObjectSource(f)
-    except UnsupportedError:
-        if not may_stream:
-            raise
-        return StreamSource(f)

@@ -10,7 +10,7 @@ from ptfile._types import Path, Writable
 from ptfile.containers.zip_writer import ALIGNMENT
 from ptfile.errors import UnsupportedError
 from ptfile.formats.legacy_writer import LegacySave
-from ptfile.formats.zip_format import PreparedSave, ZipOptions, root_for_path, root_for_stream
+from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 
 DEFAULT_PROTOCOL = 2
@@ -63,13 +63,11 @@ def save(
     else:
         message = f"f is a {type(f).__name__}: it must be a path, or an object with write and flush"
         raise TypeError(message)
-    prepared: PreparedSave | LegacySave
+    prepared: ZipSave | LegacySave
     if _use_new_zipfile_serialization:
         root = root_for_path(path) if path is not None else root_for_stream()
         options = ZipOptions(not _disable_byteorder_record, storage_alignment, checksum)
-        prepared = PreparedSave(
-            obj, root, pickle_module=pickle_module, pickle_protocol=pickle_protocol, options=options
-        )
+        prepared = ZipSave(obj, root, pickle_module=pickle_module, pickle_protocol=pickle_protocol, options=options)
     else:
         prepared = LegacySave(obj, pickle_module=pickle_module, pickle_protocol=pickle_protocol)
     with sink:

@@ -7,6 +7,7 @@ writes it anew; a test fails while it is out of date.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,11 @@ Where strings of Python 2 are no text, `encoding="latin1"` was given.
 
 A blank says that this PyTorch cannot save the case, or that the corpus does not have it.
 """
+_SAVED_AGAIN = """\
+`ptfile.save` of what was loaded gives the bytes of the file for the zip files of PyTorch 2.13 and 2.15, the bytes of
+the pickle for those of 1.10 to 2.6, and of the pickle but for the keys of storages, which were addresses, for 1.4 and
+1.6; except for these:
+"""
 
 
 def document(corpus: Corpus) -> str:
@@ -61,6 +67,7 @@ def document(corpus: Corpus) -> str:
         _section("Totals", _totals(outcomes)),
         _section("Differences", _table(["", "why"], ([number, reason] for reason, number in numbers.items()))),
     ]
+    parts.append(_section("Saved again", _other_bytes(cases)))
     for heading, kinds in _SECTIONS.items():
         chosen = {file: _mark(outcome, numbers) for file, outcome in outcomes.items() if file.kind in kinds}
         parts.append(_section(heading, _cases(chosen, cases)))
@@ -91,6 +98,19 @@ def _totals(outcomes: Mapping[CorpusFile, Outcome]) -> Iterator[str]:
     every = [sum(counts[version, verdict] for version in versions()) for verdict in verdicts]
     rows.append(["all", *map(str, [sum(every), *every])])
     return _table(["written by", "files", "equal", "as in PyTorch", "with a difference", "refused", "fault"], rows)
+
+
+def _other_bytes(cases: Mapping[CorpusFile, str]) -> Iterator[str]:
+    """What is not saved to its own bytes, and why, on whatever Python and numpy."""
+    found: dict[str, set[str]] = {}
+    for pattern, entry in exceptions.OTHER_BYTES.items():
+        found.setdefault(entry.reason, set()).update(cases[file] for file in cases if _is_saved(file, pattern))
+    yield _SAVED_AGAIN
+    yield from _table(["case", "why"], ([", ".join(sorted(names)), reason] for reason, names in found.items()))
+
+
+def _is_saved(file: CorpusFile, pattern: str) -> bool:
+    return file.kind == "zip" and re.fullmatch(pattern, str(file)) is not None
 
 
 def _cases(marks: Mapping[CorpusFile, str], cases: Mapping[CorpusFile, str]) -> Iterator[str]:

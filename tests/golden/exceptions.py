@@ -87,7 +87,8 @@ class OtherBytes:
 
 
 _PYTHON = sys.version_info
-_NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
+NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
+_NESTED = "Python 3.13 writes the class around a nested class or function again each time."
 OTHER_BYTES: Mapping[str, OtherBytes] = {
     r"torch-2\.1[35]\..*/big_endian_synthetic\..*": OtherBytes(
         "A file is saved in the byte order of the machine.", sys.byteorder == "little"
@@ -109,23 +110,27 @@ OTHER_BYTES: Mapping[str, OtherBytes] = {
     r"torch-1\.13\..*/sparse_csr(_int32)?\..*": OtherBytes(
         "PyTorch 1.11 to 1.13 name a function that no later PyTorch has; it is saved for those."
     ),
-    r"torch-1\..*/np_scalar_datetime64\..*": OtherBytes("numpy 2 pickles the dtype of times differently.", _NUMPY_2),
-    r"torch-2\.1\..*/np_scalar_datetime64\..*": OtherBytes("numpy 2 pickles the dtype of times differently.", _NUMPY_2),
+    r"torch-1\..*/np_scalar_datetime64\..*": OtherBytes("numpy 2 pickles the dtype of times differently.", NUMPY_2),
+    r"torch-2\.1\..*/np_scalar_datetime64\..*": OtherBytes("numpy 2 pickles the dtype of times differently.", NUMPY_2),
+    r"torch-2\.(6|13|15)\..*/np_scalar_datetime64\..*": OtherBytes(
+        "numpy 1 pickles the dtype of times differently.", not NUMPY_2
+    ),
     r"torch-1\..*/py_fraction\..*": OtherBytes(
         "Python pickles a Fraction as two numbers since 3.11.", _PYTHON >= (3, 11)
     ),
-    r"torch-(1\.13|2)\..*/py_fraction\..*": OtherBytes(
-        "Python up to 3.10 pickles a Fraction as text.", _PYTHON < (3, 11)
-    ),
+    r"torch-2\..*/py_fraction\..*": OtherBytes("Python up to 3.10 pickles a Fraction as text.", _PYTHON < (3, 11)),
     r"torch-1\.(4|10)\..*/(proto[12]|pickler_(cloudpickle|pure_python)|py_bytearray)\..*": OtherBytes(
         "Python up to 3.7 pickles a bytearray as text."
     ),
     r"torch-2\.6\..*/py_pathlib\..*": OtherBytes(
         "Python 3.13 alone names the module of paths so.", _PYTHON[:2] != (3, 13)
     ),
-    r"torch-2\.6\..*/(sharded_tensor_object|torch_memory_formats)\..*": OtherBytes(
-        "Python 3.13 writes the class around a nested class again each time.", _PYTHON < (3, 13)
+    r"torch-(1|2\.1|2\.13|2\.15)\..*/py_pathlib\..*": OtherBytes(
+        "Python 3.13 alone names the module of paths so.", _PYTHON[:2] == (3, 13)
     ),
+    r"torch-2\.6\..*/(sharded_tensor_object|torch_memory_formats)\..*": OtherBytes(_NESTED, _PYTHON < (3, 13)),
+    r"torch-(1\.13|2\.1|2\.13|2\.15)\..*/sharded_tensor_object\..*": OtherBytes(_NESTED, _PYTHON >= (3, 13)),
+    r"torch-2\.1\..*/sched_onecycle\..*": OtherBytes(_NESTED, _PYTHON >= (3, 13)),
 }
 """Zip files that are not saved to the bytes, or the pickle, that they were loaded from."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.parity.agreement import Comparison
 
 
-def check_tensor(comparison: Comparison, path: str, ours: Any, theirs: torch.Tensor) -> None:
+def check_tensor(comparison: Comparison, path: str, ours: Any, theirs: Any) -> None:
     """Every detail that both sides have."""
     if is_record(ours):
         _record(comparison, path, ours, theirs)
@@ -25,7 +25,7 @@ def check_tensor(comparison: Comparison, path: str, ours: Any, theirs: torch.Ten
     comparison.same(f"{path}.requires_grad", ours.requires_grad, theirs.requires_grad)
     if type(ours) is WrapperTensor:
         comparison.same(f"{path}.shape", ours.shape, tuple(theirs.shape))
-        comparison.later(f"{path}.local", ours.attributes["_local_tensor"], theirs._local_tensor)  # type: ignore[attr-defined]
+        comparison.later(f"{path}.local", ours.attributes["_local_tensor"], theirs._local_tensor)
         return
     comparison.later(f"{path}.attributes", ours.attributes, dict(theirs.__dict__))
     if type(ours) in (ptfile.Tensor, Parameter):
@@ -82,7 +82,7 @@ def _same_in_torch(comparison: Comparison, path: str, converted: torch.Tensor, t
         comparison.same(f"{path}.{detail.__name__}", detail(converted), detail(theirs))
 
 
-def _class(tensor: torch.Tensor) -> type:
+def _class(tensor: torch.Tensor) -> Any:
     return torch.nn.Parameter if isinstance(tensor, torch.nn.Parameter) else torch.Tensor
 
 

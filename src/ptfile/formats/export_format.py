@@ -70,6 +70,8 @@ class ExportReader:
     A file with several programs, or one that is not called `model`, gives such a dict for each by its name.
     """
 
+    format = "export"
+
     def __init__(self, records: ZipRecords) -> None:
         self._records = records
         self._inner: list[ZipFormatReader | ZipRecords] = []
@@ -115,13 +117,17 @@ class ExportReader:
 
     def saved(self, name: str, runner: PickleRunner, map_location: MapLocation) -> Any:
         """What torch.save wrote into a record."""
-        reader = ZipFormatReader(self._records.part(name), self._records.limits)
+        reader = ZipFormatReader(self._zip_inside(name))
         self._inner.append(reader)
         return reader.load(runner, map_location)
 
+    def _zip_inside(self, name: str) -> ZipRecords:
+        limits = self._records.limits
+        return ZipRecords(ZipReader(self._records.part(name), limits), limits)
+
     def script_object(self, name: str, runner: PickleRunner, map_location: MapLocation) -> Any:
         """An object of TorchScript, which PyTorch wrote into a record by its pickler in C++."""
-        inner = ZipRecords(ZipReader(self._records.part(name), self._records.limits), self._records.limits)
+        inner = self._zip_inside(name)
         self._inner.append(inner)
         return TorchScriptReader(inner).load(runner, map_location)
 

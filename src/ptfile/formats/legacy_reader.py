@@ -47,6 +47,8 @@ class _Asked:
 class LegacyFormatReader:
     """A legacy file, open."""
 
+    format = "legacy"
+
     def __init__(self, source: Source, limits: Limits) -> None:
         self._source = source
         self._limits = limits

@@ -57,9 +57,8 @@ def open_format(source: Source, limits: Limits) -> FormatReader:
 
 def _open_zip(reader: ZipReader, limits: Limits) -> FormatReader:
     mark = zip_dialect(reader.records, root_of(reader))
-    if mark is None:
-        return ZipFormatReader(reader.source, limits, reader)
-    return _ZIP_DIALECTS[mark](ZipRecords(reader, limits))
+    dialect = ZipFormatReader if mark is None else _ZIP_DIALECTS[mark]
+    return dialect(ZipRecords(reader, limits))
 
 
 def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:

@@ -55,6 +55,8 @@ class PackageReader:
     What was pickled is the value of the pickle; all else, texts and source code too, is the bytes that it is.
     """
 
+    format = "package"
+
     def __init__(self, records: ZipRecords) -> None:
         self._records = records
         layout = next((layout for mark, layout in _LAYOUTS.items() if mark in records), None)

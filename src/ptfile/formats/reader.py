@@ -11,6 +11,10 @@ from ptfile.formats.storages import MapLocation
 class FormatReader(Protocol):
     """One checkpoint file, open."""
 
+    @property
+    def format(self) -> str:
+        """The name of the format: `zip`, `legacy`, `tar`, `torchscript`, `package` or `export`."""
+
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
+from ptfile._types import Buffer
 from ptfile.errors import FormatError, TensorError, UnsafeError, UnsupportedError
 from ptfile.machine.names import Global
 from ptfile.tensors import dtypes
@@ -29,6 +30,20 @@ _TEXT = re.compile(
     r"'(?P<key>\w+)', '(?P<location>[\w:]+)', (?P<numel>\d{1,19})\)"
 )
 """A persistent id in a pickle of protocol 0, which has room only for text. PyTorch writes it and cannot read it."""
+
+
+class StoragesToSave(Protocol):
+    """What a format asks of the storages that a pickler meets, be they ptfile's or a framework's."""
+
+    @property
+    def storages(self) -> Sequence[Any]:
+        """In the order of first meeting; their keys are their numbers. Each has `nbytes()`."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        """What stands in the pickle for a storage; None for any other object."""
+
+    def payload(self, storage: Any) -> Buffer:
+        """The bytes of a storage."""
 
 
 class SavedStorages:
@@ -57,6 +72,10 @@ class SavedStorages:
             problem = "a torch.Tensor is not ptfile's to save"
             raise UnsupportedError(problem, fix="Save tensors of PyTorch with torch.save, or convert them first")
         return None
+
+    def payload(self, storage: Storage) -> Buffer:
+        """The bytes of a storage, read now if they have not been."""
+        return storage.data.data
 
     def _name(self, storage: Storage, dtype: DType | None, numel: int) -> tuple[str, Global, str, str, int]:
         self._check_dtype(storage, dtype or dtypes.uint8)

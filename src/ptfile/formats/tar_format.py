@@ -41,6 +41,8 @@ _NAMES = {(module, name): Meaning() for module in _MODULES for name in (*STORAGE
 class TarFormatReader:
     """A tar-format file, open."""
 
+    format = "tar"
+
     def __init__(self, source: Source, limits: Limits) -> None:
         self._source = source
         self._limits = limits

@@ -40,6 +40,8 @@ class TorchScriptReader:
     Constants that the code uses are in the root's `CONSTANTS`, by the code's names for them.
     """
 
+    format = "torchscript"
+
     def __init__(self, records: ZipRecords) -> None:
         self._records = records
 

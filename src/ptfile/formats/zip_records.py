@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -46,12 +47,17 @@ class ZipRecords:
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._root = root_of(reader)
-        self._unread: list[tuple[Record, Storage]] = []
+        self._unread: list[tuple[int, Storage]] = []
         self._swap = self._is_swapped()
 
     @property
     def source(self) -> Source:
         return self._source
+
+    @property
+    def has_root(self) -> bool:
+        """Whether all records are in one folder."""
+        return bool(self._root)
 
     @property
     def names(self) -> Iterable[str]:
@@ -115,7 +121,14 @@ class ZipRecords:
             return value
 
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
-        """A storage whose bytes are a record, not read yet. Raises TensorError if the record has not so many bytes.
+        """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
+        stored = self.stored(name, nbytes, dtype)
+        storage = Storage.deferred(nbytes, stored.read)
+        self._unread.append((stored.offset, storage))
+        return storage
+
+    def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
+        """The bytes of a storage in a record. Raises TensorError if the record has not so many of them.
 
         dtype: of its elements, which is what a file of the other byte order has to be read by.
         """
@@ -123,10 +136,8 @@ class ZipRecords:
             record = self._record(name)
             unit = self._unit_to_swap(dtype, nbytes)
             if record.size != nbytes:
-                raise TensorError(f"the record has {record.size} bytes, and a tensor asks for {nbytes}")
-        storage = Storage.deferred(nbytes, lambda: self._read(name, record, unit))
-        self._unread.append((record, storage))
-        return storage
+                raise TensorError(f"the record has {record.size} bytes, and the pickle asks for {nbytes}")
+        return StoredBytes(self._zip, self._views, name, record, unit)
 
     def part(self, name: str) -> Source:
         """A record that is a file itself, as a source.
@@ -143,7 +154,7 @@ class ZipRecords:
 
     def fill(self) -> None:
         """Read all storages that were asked for, in the order in which they stand in the file."""
-        for _, storage in sorted(self._unread, key=lambda pair: pair[0].header_offset):
+        for _, storage in sorted(self._unread, key=lambda pair: pair[0]):
             storage.load()
         self._unread.clear()
 
@@ -177,13 +188,40 @@ class ZipRecords:
             raise UnsupportedError(problem, fix="Save the file again on a machine of this byte order")
         return 1 if dtype is None else dtype.itemsize // (2 if dtype.is_complex else 1)
 
-    def _read(self, name: str, record: Record, unit: int) -> npt.NDArray[np.uint8]:
-        with located(file=self._source.name, record=name):
-            if self._views is not None and record.method == STORED and unit == 1:
-                return np.frombuffer(self._views.view(self._zip.locate(record), record.size), np.uint8)
-            data = np.empty(record.size, np.uint8)
-            self._zip.read_into(record, data.data)
-            return data if unit == 1 else data.reshape(-1, unit)[:, ::-1].reshape(-1)
+
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """The bytes of a storage in a zip file."""
+
+    reader: ZipReader
+    views: ViewSource | None
+    """The source, if it has its bytes in memory."""
+    name: str
+    """Of the record, inside the root folder."""
+    record: Record
+    unit: int
+    """Bytes of the numbers that have to be reversed; 1: none."""
+
+    @property
+    def offset(self) -> int:
+        """Where the record begins, from the start of the file."""
+        return self.record.header_offset
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """The bytes as an array: in the source's own memory if it has them there, else read and checked."""
+        if self.views is not None and self.record.method == STORED and self.unit == 1:
+            with located(file=self.reader.source.name, record=self.name):
+                return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
+        data = np.empty(self.record.size, np.uint8)
+        self.read_into(data)
+        return data
+
+    def read_into(self, target: npt.NDArray[np.uint8]) -> None:
+        """Fill an array with the bytes, and check them."""
+        with located(file=self.reader.source.name, record=self.name):
+            self.reader.read_into(self.record, target.data)
+        if self.unit != 1:
+            target[:] = target.reshape(-1, self.unit)[:, ::-1].reshape(-1)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Machine:
                 actions[opcode.name](self, argument)
             return self._result(), position + 1
         except PtfileError as error:
-            if error.offset is None:
+            if error.offset is None and error.record is None:  # else it is about another place than the pickle
                 error.offset = position
             raise
 

@@ -5,6 +5,8 @@ from ptfile.sources.file_object import FileObjectSource
 from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
 from ptfile.sources.memory import MemorySource
+from ptfile.sources.opening import open_source
+from ptfile.sources.part import PartSource, part_of
 from ptfile.sources.read_ahead import ReadAhead
 from ptfile.sources.stream import StreamSource
 
@@ -18,5 +20,6 @@ __all__ = [
     "Source",
     "StreamSource",
     "ViewSource",
+    "open_source",
     "part_of",
 ]

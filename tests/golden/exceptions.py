@@ -131,6 +131,7 @@ OTHER_BYTES: Mapping[str, OtherBytes] = {
     r"torch-2\.6\..*/(sharded_tensor_object|torch_memory_formats)\..*": OtherBytes(_NESTED, _PYTHON < (3, 13)),
     r"torch-(1\.13|2\.1|2\.13|2\.15)\..*/sharded_tensor_object\..*": OtherBytes(_NESTED, _PYTHON >= (3, 13)),
     r"torch-2\.1\..*/sched_onecycle\..*": OtherBytes(_NESTED, _PYTHON >= (3, 13)),
+    r"torch-(1\.1\d|2)\..*/(module_with_globals|py_function_reference)\..*": OtherBytes(_NESTED, _PYTHON >= (3, 13)),
 }
 """Zip files that are not saved to the bytes, or the pickle, that they were loaded from."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ptfile.containers.serialization_id import LENGTH, serialization_id
 from ptfile.containers.zip_writer import ALIGNMENT, ZipWriter, plan
-from ptfile.errors import FormatError
+from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.storages import LoadedStorages, MapLocation, SavedStorages, StoragesToSave
 from ptfile.formats.vocabulary import REDUCERS
@@ -26,6 +26,9 @@ _PICKLE = "data.pkl"
 _BYTE_ORDER = "byteorder"
 _SERIALIZATION_ID = ".data/serialization_id"
 _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their numbers
+_VERSION = "version"
+NEWEST_VERSION = 10
+"""kMaxSupportedFileFormatVersion, caffe2/serialize/versions.h; `torch.save` has written 3 since 1.6."""
 _ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
 
 
@@ -89,7 +92,7 @@ class ZipSave:
             (".format_version", _FORMAT_VERSION),
             (".storage_alignment", str(options.alignment).encode()),
         ]
-        self._tail: list[tuple[str, bytes | bytearray]] = [("version", _ARCHIVE_VERSION)]
+        self._tail: list[tuple[str, bytes | bytearray]] = [(_VERSION, _ARCHIVE_VERSION)]
         (self._head if options.byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
         self._storages = storages
         sizes = [
@@ -126,6 +129,8 @@ class ZipFormatReader:
         if not records.has_root or _PICKLE not in records:
             problem = "a zip file without data.pkl in a folder around all its records, so no checkpoint of PyTorch"
             raise FormatError(problem, file=records.source.name)
+        with located(file=records.source.name, record=_VERSION):
+            _check_version(records.text(_VERSION) if _VERSION in records else "1")
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
@@ -138,6 +143,11 @@ class ZipFormatReader:
         """The value, with whatever `load_persistent` makes of the persistent ids of storages."""
         return self._records.pickle(_PICKLE, runner, load_persistent)
 
+    @property
+    def pickle_end(self) -> int:
+        """Where the pickle ends, from the start of the file."""
+        return self._records.end_of(_PICKLE)
+
     def stored(self, key: str, nbytes: int, dtype: DType | None) -> StoredBytes:
         """The bytes of a storage. Raises FormatError or TensorError if the file has not just these."""
         return self._records.stored(self._name(key), nbytes, dtype)
@@ -149,3 +159,11 @@ class ZipFormatReader:
     def _name(self, key: str) -> str:
         old = f"tensors/{key}"  # PyTorch 1.4
         return old if old in self._records else f"data/{key}"
+
+
+def _check_version(text: str) -> None:
+    """Raise UnsupportedError for a version of the archive that PyTorch does not know."""
+    version = text.strip()
+    if not version.isdecimal() or not 1 <= int(version[:9]) <= NEWEST_VERSION or len(version) > 9:
+        problem = f"it has version {version[:20]!r} of the archive format, and this ptfile knows 1 to {NEWEST_VERSION}"
+        raise UnsupportedError(problem, fix="Update ptfile, or save the file with another PyTorch")

@@ -37,6 +37,10 @@ def root_of(reader: ZipReader) -> str:
         return ""
 
 
+class MissingRecordError(FormatError):
+    """A file lacks a record that another part of it speaks of."""
+
+
 class ZipRecords:
     """The records in the root folder of a zip file (at its top, if there is no one folder), by their short names."""
 
@@ -139,6 +143,11 @@ class ZipRecords:
                 raise TensorError(f"the record has {record.size} bytes, and the pickle asks for {nbytes}")
         return StoredBytes(self._zip, self._views, name, record, unit)
 
+    def end_of(self, name: str) -> int:
+        """Where a record's bytes end, from the start of the file."""
+        record = self._record(name)
+        return self._zip.locate(record) + record.compressed_size
+
     def part(self, name: str) -> Source:
         """A record that is a file itself, as a source.
 
@@ -162,7 +171,7 @@ class ZipRecords:
         record = self._zip.records.get(f"{self._root}{name}")
         if record is None:
             fix = "The file was changed after it was saved"
-            raise FormatError(f"it has no record {name[:80]}", record=name[:80], fix=fix)
+            raise MissingRecordError(f"it has no record {name[:80]}", record=name[:80], fix=fix)
         return record
 
     def _check_size(self, name: str) -> None:
@@ -206,6 +215,11 @@ class StoredBytes:
     def offset(self) -> int:
         """Where the record begins, from the start of the file."""
         return self.record.header_offset
+
+    @property
+    def end(self) -> int:
+        """Where the bytes end, from the start of the file."""
+        return self.reader.locate(self.record) + self.record.compressed_size
 
     def read(self) -> npt.NDArray[np.uint8]:
         """The bytes as an array: in the source's own memory if it has them there, else read and checked."""

@@ -89,10 +89,12 @@ class InertRecord:
     def inert_attributes(self) -> dict[str, Any]:
         """The attributes in the state, of `__dict__` and of `__slots__`, by name."""
         found: dict[str, Any] = {}
-        states = self.inert_state if type(self.inert_state) is tuple else (self.inert_state,)
-        for state in states:
-            if isinstance(state, dict):
-                found.update((name, value) for name, value in state.items() if type(name) is str)
+        state = self.inert_state
+        # With slots it is a pair of dicts; any other tuple is the class's own affair.
+        parts = state if type(state) is tuple and len(state) == 2 else (state,)
+        if all(part is None or isinstance(part, dict) for part in parts):
+            for part in parts:
+                found.update((name, value) for name, value in (part or {}).items() if type(name) is str)
         return found
 
     def __getattr__(self, name: str) -> Any:

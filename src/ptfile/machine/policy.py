@@ -8,7 +8,7 @@ from __future__ import annotations
 import _compat_pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from ptfile.errors import FormatError, PtfileError, UnsafeError
 from ptfile.machine.inert import InertRecord
@@ -64,6 +64,25 @@ _BUILTIN_RULES: Mapping[type, TypeRules] = {
 }
 _NO_RULES = TypeRules()
 _GETATTR = ("builtins", "getattr")
+
+
+class Rules(Protocol):
+    """What the machine asks of a policy."""
+
+    def resolve(self, module: str, name: str) -> Any:
+        """GLOBAL: what a name becomes."""
+
+    def call(self, target: Any, arguments: Any) -> Any:
+        """REDUCE: what `target`, which a name became, makes of the arguments."""
+
+    def new(self, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
+        """NEWOBJ: an instance of the class `target`, which a name became."""
+
+    def rules(self, kind: type) -> TypeRules:
+        """What may be done to objects of a type."""
+
+    def may_be_key(self, kind: type) -> bool:
+        """Whether objects of a type may be keys of dicts and elements of sets."""
 
 
 class Policy:

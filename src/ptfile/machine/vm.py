@@ -16,7 +16,7 @@ from ptfile.machine.decoder import decode
 from ptfile.machine.inert import InertRecord, keep_setter
 from ptfile.machine.keys import check_keys
 from ptfile.machine.opcodes import Argument
-from ptfile.machine.policy import Policy, guarded
+from ptfile.machine.policy import Rules, guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Machine:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: Rules,
         load_persistent: Callable[[object], object],
         *,
         limits: Limits | None = None,

@@ -1,0 +1,79 @@
+"""`ptfile.torch.save`: `torch.save`, on real torch objects."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from torch import serialization
+
+from ptfile._types import Path, Writable
+from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
+from ptfile.sinks import FileSink, Sink, StreamSink
+from ptfile.torch.storages import SavedTorchStorages
+
+_torch_save = torch.save
+"""PyTorch's own, also while `patch` stands in its place."""
+
+
+def save(
+    obj: object,
+    f: Path | Writable,
+    pickle_module: Any = pickle,
+    pickle_protocol: int = serialization.DEFAULT_PROTOCOL,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+) -> None:
+    """Save an object as `torch.save` does: the same arguments, the same bytes, the same settings.
+
+    What is better: a path is written beside the file that is there and renamed over it, so that a save that fails
+    leaves the old file as it was. The legacy format, and saving under `skip_data`, are PyTorch's own.
+    """
+    serialization._check_dill_version(pickle_module)
+    serialization._check_save_filelike(f)
+    if not _use_new_zipfile_serialization or serialization._serialization_tls.skip_data:
+        _torch_save(obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record)
+        return
+    root, sink = _target(f)
+    prepared = ZipSave(
+        obj,
+        root,
+        storages=SavedTorchStorages(),
+        reducers={},
+        pickle_module=pickle_module,
+        pickle_protocol=pickle_protocol,
+        options=ZipOptions(
+            byte_order_first=not _disable_byteorder_record,
+            alignment=serialization._get_storage_alignment(),
+            checksum=serialization.get_crc32_options(),
+        ),
+    )
+    with sink:
+        prepared.write(sink)
+
+
+def _target(f: Any) -> tuple[str, Sink]:
+    """The folder inside the file, and where its bytes go. Raises RuntimeError where PyTorch does."""
+    if not isinstance(f, (str, os.PathLike)):
+        if not callable(f.write):
+            message = f"Buffer of {str(type(f)).strip('<>')} has no callable attribute 'write'"
+            raise TypeError(message)
+        return root_for_stream(), StreamSink(f)
+    path = os.fspath(f)
+    if path.isascii():  # others PyTorch opens through Python, whose errors are FileSink's too
+        try:
+            root_for_path(path)
+        except ValueError as error:
+            message = f"invalid file name: {path}"
+            raise RuntimeError(message) from error
+        parent = FilePath(path).parent
+        if not parent.is_dir():
+            message = f"Parent directory {parent} does not exist."
+            raise RuntimeError(message)
+        if FilePath(path).is_dir():
+            message = "open file failed with strerror: Is a directory"
+            raise RuntimeError(message)
+    return root_for_path(path), FileSink(path)

@@ -248,9 +248,9 @@ def pickled_tensor(**changes: Any) -> bytes:
     def plain(value: Any) -> bytes:
         return pickle.dumps(value, 2)[2:-1]
 
-    pid = b"(" + plain(parts["tag"]) + parts["kind"] + plain(parts["key"]) + plain(parts["location"])
+    pid: bytes = b"(" + plain(parts["tag"]) + parts["kind"] + plain(parts["key"]) + plain(parts["location"])
     pid += plain(parts["numel"]) + b"tQ"
-    arguments = b"(" + pid + b"".join(plain(parts[name]) for name in ("offset", "shape", "stride", "grad"))
+    arguments: bytes = b"(" + pid + b"".join(plain(parts[name]) for name in ("offset", "shape", "stride", "grad"))
     return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"ccollections\nOrderedDict\n)RtR."
 
 

@@ -118,17 +118,17 @@ def test_nested_tensors_are_the_same_on_both_sides() -> None:
     assert [part.tolist() for part in ours.torch().unbind()] == ours.tolist()
 
 
-class Marked(torch.Tensor):
+class Marked(torch.Tensor):  # type: ignore[misc, unused-ignore]
     """A subclass with an attribute."""
 
 
 def more_than_tensors() -> list[Any]:
-    marked = torch.arange(3.0)
-    marked.note = "kept"  # type: ignore[attr-defined]
-    parameter = torch.nn.Parameter(torch.ones(2))
-    parameter.tag = [1, 2]  # type: ignore[attr-defined]
-    subclass = torch.arange(4.0).as_subclass(Marked)  # type: ignore[arg-type]
-    subclass.extra = torch.zeros(1)  # type: ignore[attr-defined]
+    marked: Any = torch.arange(3.0)
+    marked.note = "kept"
+    parameter: Any = torch.nn.Parameter(torch.ones(2))
+    parameter.tag = [1, 2]
+    subclass: Any = torch.arange(4.0).as_subclass(Marked)
+    subclass.extra = torch.zeros(1)
     return [
         torch.nn.Parameter(torch.ones(2, 3)),
         torch.nn.Parameter(torch.arange(3), requires_grad=False),

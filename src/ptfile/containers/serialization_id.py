@@ -14,6 +14,7 @@ a bucket the later name first. `_iteration_order` does one such step per growth,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -45,16 +46,28 @@ BUCKET_COUNTS = (
 prints them; nothing else of that list ever shows."""
 
 
+_FEW = 1_000
+"""Names whose number is worth remembering."""
+
+
 def serialization_id(names: Sequence[str], checksums: Iterable[tuple[int, int]]) -> bytes:
     """The 40 digits for records with these names (without the root folder) and (size in bytes, CRC-32), in file order.
 
     A record without bytes takes no part in the second half; with the checksum off every CRC is 0 and still counts.
     Raises UnicodeEncodeError (a ValueError) for a name that is no text.
     """
-    hashes = name_hashes([name.encode() for name in names])
-    by_name = _combine(hashes[_iteration_order(hashes)].tolist())
+    # Programs save checkpoints of the same few names again and again.
+    by_name = _few_names(tuple(names)) if len(names) <= _FEW else _all_names(names)
     by_checksum = _combine(crc for size, crc in checksums if size)
     return b"%020d%020d" % (by_name, by_checksum)
+
+
+def _all_names(names: Sequence[str]) -> int:
+    hashes = name_hashes([name.encode() for name in names])
+    return _combine(hashes[_iteration_order(hashes)].tolist())
+
+
+_few_names = functools.lru_cache(maxsize=16)(_all_names)
 
 
 def _combine(values: Iterable[int]) -> int:

@@ -38,11 +38,8 @@ class PlannedRecord:
     """A multiple of the layout's alignment, also for a record without bytes."""
     padding: int
     """Bytes of `Z` in the local header."""
-
-    @property
-    def zip64(self) -> bool:
-        """Whether the record has a zip64 extra field, and 8-byte sizes in its descriptor."""
-        return self.size >= zs.MAX32 or self.header_offset >= zs.MAX32
+    zip64: bool
+    """Whether the record has a zip64 extra field, and 8-byte sizes in its descriptor."""
 
     @property
     def descriptor_size(self) -> int:
@@ -77,16 +74,15 @@ def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIG
         name = f"{root}/{short_name}"
         length = len(name) if name.isascii() else len(name.encode())
         # The zip64 extra field stands in front of the padding and moves it (getPadding, inline_container.cc).
-        zip64 = 0
-        if size >= zs.MAX32 or offset >= zs.MAX32:
-            zip64 = len(zs.zip64_extra(size, size, offset))
+        needs_zip64 = size >= zs.MAX32 or offset >= zs.MAX32
+        zip64 = len(zs.zip64_extra(size, size, offset)) if needs_zip64 else 0
         start = offset + zs.LOCAL.size + length + zip64 + zs.EXTRA.size
         padding = -start % alignment
         if length > zs.MAX16 or zip64 + zs.EXTRA.size + padding > zs.MAX16 or size < 0:
             raise ValueError(
                 f"record {name[:80]!r} of {size} bytes, aligned to {alignment}, does not fit in a zip file"
             )
-        record = PlannedRecord(name, size, offset, start + padding, padding)
+        record = PlannedRecord(name, size, offset, start + padding, padding, needs_zip64)
         planned.append(record)
         directory_size += zs.CENTRAL.size + length + zip64
         offset = record.payload_offset + size + record.descriptor_size
@@ -117,16 +113,22 @@ class ZipWriter:
 
     def write(self, payload: Buffer) -> None:
         """Write the next record. Raises ValueError unless `payload` has as many bytes as planned."""
-        self.write_pieces((payload,))
+        record = self._next()
+        if record.zip64 or not 0 < record.size < _SMALL or type(payload) is memoryview or len(payload) != record.size:
+            self.write_pieces((payload,))
+            return
+        # The same as there, for the small records of which a file may have very many.
+        crc = isal_zlib.crc32(payload) if self._checksum else 0
+        header = zs.local_header(record.name.encode(), _flags(record), zs.padding_extra(record.padding))
+        self._gather(b"".join((header, payload, zs.descriptor(crc, record.size, zip64=False))))
+        self._checksums.append(crc)
 
     def write_pieces(self, pieces: Iterable[Buffer]) -> None:
         """Write the next record from pieces of its payload, so that a large one need not be in memory whole.
 
         Raises ValueError unless they have as many bytes as planned together; the sink must be aborted then.
         """
-        if len(self._checksums) == len(self._layout.records):
-            raise ValueError("every record of the layout has been written")
-        record = self._layout.records[len(self._checksums)]
+        record = self._next()
         # The compressed size is not known to PyTorch at this point: 0.
         extra = zs.zip64_extra(record.size, 0, record.header_offset) + zs.padding_extra(record.padding)
         self._gather(zs.local_header(record.name.encode(), _flags(record), extra))
@@ -142,6 +144,11 @@ class ZipWriter:
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
+
+    def _next(self) -> PlannedRecord:
+        if len(self._checksums) == len(self._layout.records):
+            raise ValueError("every record of the layout has been written")
+        return self._layout.records[len(self._checksums)]
 
     def finish(self) -> None:
         """Write the central directory and the end records. Raises ValueError if a record is still to come."""

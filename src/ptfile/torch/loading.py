@@ -27,6 +27,8 @@ from ptfile.torch.weights_only import TorchPolicy, weights_only_message
 
 _torch_load = torch.load
 """PyTorch's own, also while `patch` stands in its place."""
+_PROTO = 0x80
+"""The opcode with which pickles of protocol 2 and later begin; the protocol follows."""
 _TRUE = ("1", "y", "yes", "true")
 _LIMITS = Limits()
 
@@ -69,9 +71,6 @@ def load(
             message = f"PytorchStreamReader failed locating file {error.record}: file not found"
             raise RuntimeError(message) from error
         except FormatError as error:
-            if error.record == "byteorder":
-                message = f"Unknown endianness type: {error.problem}"
-                raise ValueError(message) from error
             message = f"PytorchStreamReader failed reading zip archive: {error}"
             raise RuntimeError(message) from error
     torch._utils._validate_loaded_sparse_tensors()
@@ -79,7 +78,9 @@ def load(
 
 
 def _load(source: Source, runner: PickleRunner, map_location: Any, *, mapped: bool) -> Any:
-    records = ZipRecords(ZipReader(source, _LIMITS), _LIMITS)
+    archive = ZipReader(source, _LIMITS)
+    _check_byte_order(archive)
+    records = ZipRecords(archive, _LIMITS)
     _check_records(records)
     reader = ZipFormatReader(records)
     storages = LoadedTorchStorages(reader.stored, serialization._get_restore_location(map_location), mapped=mapped)
@@ -92,6 +93,13 @@ def _load(source: Source, runner: PickleRunner, map_location: Any, *, mapped: bo
     if isinstance(source, FileObjectSource):
         source.leave_at(storages.end or reader.pickle_end)  # where PyTorch's own reader has stopped
     return value
+
+
+def _check_byte_order(archive: ZipReader) -> None:
+    record = archive.records.get(f"{root_of(archive)}byteorder")
+    if record is not None and (found := bytes(archive.read(record))) not in (b"little", b"big"):
+        message = f"Unknown endianness type: {found[:40].decode('latin-1')}"
+        raise ValueError(message)
 
 
 def _check_records(records: ZipRecords) -> None:
@@ -190,6 +198,15 @@ class _SafeTorchRunner:
         self._text = Python2Text(encoding)
 
     def run(self, data: bytes, load_persistent: Any, start: int = 0) -> tuple[Any, int]:
+        if len(data) > start + 1 and data[start] == _PROTO and data[start + 1] != serialization.DEFAULT_PROTOCOL:
+            warnings.warn(
+                f"Detected pickle protocol {data[start + 1]} in the checkpoint, which was "
+                "not the default pickle protocol used by `torch.load` (2). The weights_only "
+                "Unpickler might not support all instructions implemented by this protocol, "
+                "please file an issue for adding support if you encounter this.",
+                stacklevel=5,
+            )
+
         def load_storage(persistent_id: Any) -> Any:
             if type(persistent_id) not in (tuple, int):
                 message = f"persistent_load id must be tuple or int, but got {type(persistent_id)}"

@@ -13,7 +13,7 @@ from torch import serialization
 from ptfile._types import Path, Writable
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
-from ptfile.torch.storages import SavedTorchStorages
+from ptfile.torch.storages import SavedTorchStorages, reduce_tensor
 
 _torch_save = torch.save
 """PyTorch's own, also while `patch` stands in its place."""
@@ -42,7 +42,7 @@ def save(
         obj,
         root,
         storages=SavedTorchStorages(),
-        reducers={},
+        reducers={torch.Tensor: reduce_tensor},
         pickle_module=pickle_module,
         pickle_protocol=pickle_protocol,
         options=ZipOptions(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
+from torch import serialization
+from torch.overrides import has_torch_function_unary
 from torch.serialization import location_tag, normalize_storage_type
 
 from ptfile._types import Buffer
@@ -20,6 +23,47 @@ _COPIED = 64 << 10
 Stored: TypeAlias = Callable[[str, int, "DType | None"], StoredBytes]
 """From a key, a number of bytes and the dtype of the elements (None: untyped) to the bytes."""
 Restore: TypeAlias = Callable[[torch.UntypedStorage, str], torch.UntypedStorage]
+
+
+class TypedBytes:
+    """A storage and how its elements are to be seen: what a `torch.TypedStorage` is, but cheap to make."""
+
+    __slots__ = ("dtype", "storage")
+
+    def __init__(self, storage: torch.UntypedStorage, dtype: torch.dtype) -> None:
+        self.storage = storage
+        self.dtype = dtype
+
+
+_STORAGE_CLASSES: Mapping[torch.dtype, Any] = {
+    dtype: getattr(torch, name) for dtype, name in torch.storage._dtype_to_storage_type_map().items()
+}
+
+
+def reduce_tensor(tensor: torch.Tensor) -> Any:
+    """What `Tensor.__reduce_ex__` returns, for the many tensors that have nothing special; PyTorch does the others."""
+    dtype = tensor.dtype
+    if (
+        dtype not in _STORAGE_CLASSES
+        or tensor.layout is not torch.strided
+        or tensor.device.type != "cpu"
+        or tensor.is_quantized
+        or tensor.is_nested
+        or tensor.is_conj()
+        or tensor.is_neg()
+        or tensor._backward_hooks
+        or tensor.__dict__
+        or has_torch_function_unary(tensor)
+    ):
+        return tensor.__reduce_ex__(serialization.DEFAULT_PROTOCOL)
+    return torch._utils._rebuild_tensor_v2, (
+        TypedBytes(tensor.untyped_storage(), dtype),
+        tensor.storage_offset(),
+        tuple(tensor.size()),
+        tensor.stride(),
+        tensor.requires_grad,
+        OrderedDict(),
+    )
 
 
 class SavedTorchStorages:
@@ -38,7 +82,11 @@ class SavedTorchStorages:
         """
         # This is called for every single object that is saved.
         kind = type(obj)
-        if kind is torch.TypedStorage:
+        if kind is TypedBytes:
+            dtype, storage = obj.dtype, obj.storage
+            storage_class = _STORAGE_CLASSES[dtype]
+            numel = storage.nbytes() // dtype.itemsize
+        elif kind is torch.TypedStorage:
             dtype, storage = obj.dtype, obj._untyped_storage
             storage_class = getattr(torch, obj._pickle_storage_type())
             numel = obj._size()

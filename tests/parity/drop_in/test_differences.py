@@ -1,0 +1,196 @@
+"""Where ptfile differs from PyTorch by intent; each is listed with its reason in docs/drop-in.md."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ptfile
+from tests.parity.drop_in.support import PYTORCH, config, described, loaded, np, saved, torch
+from tests.parity.drop_in.test_mmap import rewritten
+from tests.parity.drop_in.test_streams import Breaking
+
+NUMBERS = torch.arange(6.0)
+REFUSED = (RuntimeError, ptfile.PtfileError)
+"""A damaged file: PyTorch's type for it, or ptfile's own."""
+
+
+def damaged(value: Any, part: bytes, at: int = 5) -> bytes:
+    """A checkpoint with one bit of a record turned."""
+    data = bytearray(saved(PYTORCH, value))
+    data[data.index(part) + at] ^= 1
+    return bytes(data)
+
+
+def test_a_damaged_storage_is_refused(ours: Any, tmp_path: Path) -> None:
+    """PyTorch checks no checksum and gives wrong numbers."""
+    data = damaged(NUMBERS, NUMBERS.numpy().tobytes())
+    assert not torch.equal(loaded(PYTORCH, data), NUMBERS)
+    (tmp_path / "t.pt").write_bytes(data)
+    for source in (io.BytesIO(data), tmp_path / "t.pt"):
+        with pytest.raises(REFUSED):
+            ours.load(source)
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_a_damaged_pickle_is_refused_before_it_is_run(ours: Any, weights_only: bool) -> None:
+    """PyTorch runs it."""
+    data = damaged({"note": "hello world"}, b"hello world")
+    assert loaded(PYTORCH, data)["note"] != "hello world"
+    with pytest.raises(REFUSED):
+        loaded(ours, data, weights_only=weights_only)
+
+
+def test_a_failed_save_leaves_the_old_file(ours: Any, tmp_path: Path) -> None:
+    """PyTorch has emptied it by then."""
+    path = tmp_path / "t.pt"
+    ours.save(NUMBERS, path)
+    before = path.read_bytes()
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        ours.save({"f": lambda: 1}, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["t.pt"]
+
+
+def test_a_failed_save_leaves_no_new_file(ours: Any, tmp_path: Path) -> None:
+    """PyTorch leaves one that looks like a checkpoint and is none."""
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        ours.save({"f": lambda: 1}, tmp_path / "t.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_save_writes_nothing_into_a_stream(ours: Any) -> None:
+    """PyTorch writes a zip file without contents."""
+    buffer = io.BytesIO()
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        ours.save({"f": lambda: 1}, buffer)
+    assert buffer.getvalue() == b""
+
+
+def test_a_file_may_be_saved_over_while_it_is_mapped(ours: Any, tmp_path: Path) -> None:
+    """PyTorch cuts the file under the map, and the process dies of SIGBUS."""
+    path = tmp_path / "t.pt"
+    large = torch.arange(100_000)
+    ours.save({"t": large}, path)
+    mapped = ours.load(path, mmap=True)
+    ours.save({"t": mapped["t"][:10].clone()}, path)
+    assert torch.equal(mapped["t"], large)
+    assert ours.load(path)["t"].tolist() == list(range(10))
+
+
+def test_a_mapped_checkpoint_may_be_saved_to_its_own_path(ours: Any, tmp_path: Path) -> None:
+    """What is read from the file is written to it."""
+    path = tmp_path / "t.pt"
+    ours.save({"t": NUMBERS, "u": torch.ones(10_000)}, path)
+    mapped = ours.load(path, mmap=True)
+    mapped["t"].add_(1)
+    ours.save(mapped, path)
+    assert torch.equal(ours.load(path)["t"], NUMBERS + 1)
+
+
+@pytest.mark.parametrize("numel", [0, 100, 5000, 20_000, 60_000, 100_000])
+def test_a_cut_file_of_any_size_is_a_runtime_error(ours: Any, numel: int, tmp_path: Path) -> None:
+    """PyTorch gives ValueError or OSError between 4 and 64 KiB."""
+    data = saved(PYTORCH, torch.ones(numel, dtype=torch.uint8))[:-30]
+    (tmp_path / "cut.pt").write_bytes(data)
+    for source in (io.BytesIO(data), tmp_path / "cut.pt"):
+        with pytest.raises(RuntimeError, match="PytorchStreamReader failed reading zip archive"):
+            ours.load(source)
+
+
+def test_a_deflated_storage_is_never_mapped_as_it_lies(ours: Any, tmp_path: Path) -> None:
+    """PyTorch takes the compressed bytes for numbers; ptfile refuses, or reads it."""
+    path = tmp_path / "t.pt"
+    value = torch.zeros(5000)
+    with zipfile.ZipFile(io.BytesIO(saved(PYTORCH, value))) as old, zipfile.ZipFile(path, "w", 8) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    try:
+        result = ours.load(path, mmap=True)
+    except REFUSED:
+        return
+    assert torch.equal(result, value)
+
+
+@pytest.mark.parametrize("alignment", [0, -1, 1 << 20])
+def test_an_impossible_alignment_is_an_error(ours: Any, alignment: int) -> None:
+    """PyTorch divides by 0 and dies of SIGFPE; above 65536 it writes files that nothing can load."""
+    config.save.storage_alignment = alignment
+    with pytest.raises((ValueError, TypeError, RuntimeError, OverflowError, NotImplementedError)):
+        saved(ours, NUMBERS)
+
+
+def test_a_short_write_is_not_taken_for_a_whole_one(ours: Any) -> None:
+    """PyTorch does not look at what `write` returns, and loses bytes; ptfile writes the rest."""
+
+    class Short(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            return super().write(bytes(data)[:100])
+
+    stream = Short()
+    ours.save({"t": NUMBERS, "u": torch.ones(1000)}, stream)
+    assert torch.equal(PYTORCH.load(io.BytesIO(stream.getvalue()))["t"], NUMBERS)
+
+
+def test_an_error_while_reading_is_the_caller_s(ours: Any) -> None:
+    """PyTorch makes a SystemError of it."""
+    with pytest.raises(OSError, match="Input/output error"):
+        ours.load(Breaking(saved(PYTORCH, NUMBERS)))
+
+
+def test_a_failed_load_leaves_no_map_location_behind(ours: Any) -> None:
+    """PyTorch keeps it, and with it what it refers to, until the next load of the thread."""
+    with pytest.raises(RuntimeError):
+        loaded(ours, saved(PYTORCH, NUMBERS), map_location="nowhere")
+    assert torch.serialization._serialization_tls.map_location is None
+
+
+def test_a_record_larger_than_its_storage_is_refused(ours: Any) -> None:
+    """PyTorch's error comes from an assertion deep inside; the type is the same, the words are better."""
+    reader = torch._C.PyTorchFileReader(io.BytesIO(saved(PYTORCH, NUMBERS)))
+    pickled = bytes(reader.get_record("data.pkl")).replace(b"K\x06tq", b"K\x05tq").replace(b"K\x06\x85", b"K\x05\x85")
+    data = rewritten(saved(PYTORCH, NUMBERS), {"data.pkl": pickled})
+    with pytest.raises(REFUSED):
+        loaded(ours, data)
+
+
+def test_bytes_behind_the_end_are_refused(ours: Any) -> None:
+    """PyTorch looks for the end backwards and takes what it finds; what stands behind it is hidden from it."""
+    data = saved(PYTORCH, NUMBERS)
+    assert torch.equal(loaded(PYTORCH, data + b"tail" * 3), NUMBERS)
+    with pytest.raises(REFUSED):
+        loaded(ours, data + b"tail" * 3)
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_later_protocols_load_safely(ours: Any, protocol: int) -> None:
+    """PyTorch's weights-only unpickler knows only the opcodes of protocol 2; ptfile's machine knows all."""
+    data = saved(PYTORCH, {"t": NUMBERS}, pickle_protocol=protocol)
+    with pytest.warns(UserWarning, match="Detected pickle protocol"), pytest.raises(pickle.UnpicklingError):
+        loaded(PYTORCH, data)
+    with pytest.warns(UserWarning, match="Detected pickle protocol"):
+        assert torch.equal(loaded(ours, data)["t"], NUMBERS)
+
+
+def test_doubled_records_are_never_a_choice(ours: Any) -> None:
+    """PyTorch takes the last of two records of one name, another program the first; a hostile file uses that."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(PYTORCH, NUMBERS))) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            new.writestr("archive/data/0", bytes(24))
+    with pytest.raises(REFUSED):
+        loaded(ours, buffer.getvalue())
+
+
+def test_ptfile_s_own_files_are_read(ours: Any) -> None:
+    """What ptfile.save wrote without PyTorch are torch tensors here."""
+    buffer = io.BytesIO()
+    ptfile.save({"t": ptfile.arange(4), "a": np.arange(2).tolist()}, buffer)
+    assert described(loaded(ours, buffer.getvalue())) == described({"t": torch.arange(4), "a": [0, 1]})

@@ -7,6 +7,7 @@
 tensor([0, 1, 2, 3, 4])
 """
 
+from ptfile._checkpoint import Checkpoint, open
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._save import save
@@ -76,6 +77,7 @@ from ptfile.tensors.storage import TypedStorage
 from ptfile.tensors.tensor import Tensor
 
 __all__ = [
+    "Checkpoint",
     "DType",
     "Device",
     "FormatError",
@@ -142,6 +144,7 @@ __all__ = [
     "int64",
     "load",
     "ones",
+    "open",
     "qint8",
     "qint32",
     "quint2x4",

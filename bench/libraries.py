@@ -63,4 +63,20 @@ class Torch:
         return tensor.numpy()
 
 
-LIBRARIES: Mapping[str, type[Library]] = {"ptfile": Ptfile, "torch": Torch}
+class DropIn(Torch):
+    """PyTorch's tensors, saved and loaded by ptfile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import ptfile.torch
+
+        self._drop_in = ptfile.torch
+
+    def save(self, value: object, path: Path) -> None:
+        self._drop_in.save(value, path)
+
+    def load(self, path: Path) -> Any:
+        return self._drop_in.load(path, weights_only=True)
+
+
+LIBRARIES: Mapping[str, type[Library]] = {"ptfile": Ptfile, "torch": Torch, "drop-in": DropIn}

@@ -5,6 +5,8 @@ The file of the time before is replaced each time. The figure is for one call.
 
 from __future__ import annotations
 
+from functools import partial
+
 from harness import Contestant, Context, Operation, Work
 from libraries import LIBRARIES, Library
 from round_trip import check_same_bytes, file_of
@@ -44,18 +46,12 @@ WORK = Work(
     operations=(
         Operation(
             "save",
-            {
-                "ptfile": lambda context: SaveMany("ptfile", context),
-                "torch": lambda context: SaveMany("torch", context),
-            },
+            {name: partial(SaveMany, name) for name in LIBRARIES},
             check_same_bytes,
         ),
         Operation(
             "load",
-            {
-                "ptfile": lambda context: LoadMany("ptfile", context),
-                "torch": lambda context: LoadMany("torch", context),
-            },
+            {name: partial(LoadMany, name) for name in LIBRARIES},
         ),
     ),
 )

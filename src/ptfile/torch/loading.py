@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from typing import Any
+from pathlib import Path as FilePath
+from typing import Any, cast
 
 import torch
 from torch import serialization
@@ -14,7 +15,7 @@ from torch.utils.serialization import config
 from ptfile._types import Path, Readable
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.containers.zip_structs import LOCAL_SIGNATURE
-from ptfile.errors import FormatError, UnsupportedError
+from ptfile.errors import FormatError
 from ptfile.formats.opening import zip_dialect
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.zip_format import NEWEST_VERSION, ZipFormatReader
@@ -50,48 +51,86 @@ def load(
     """
     safely = _decide(weights_only, pickle_module)
     mapped = config.load.mmap if mmap is None else mmap
-    if not _is_ours(f, map_location, mapped=mapped):
-        return _torch_load(f, map_location, pickle_module, weights_only=safely, mmap=mapped, **pickle_load_args)
-    if pickle_load_args and safely:
-        warnings.warn("pickle_load_args only works if `weights_only=False`.", stacklevel=2)
+    if not _left_to_pytorch(f, map_location, mapped=mapped):
+        stream = None if _is_path(f) else cast("Readable", f)
+        start = stream.tell() if stream else 0
+        with open_source(f, mmap=mapped) as source:
+            archive = _open_zip(source)
+            if archive is not None:
+                if pickle_load_args and safely:
+                    warnings.warn("pickle_load_args only works if `weights_only=False`.", stacklevel=2)
+                runner = _runner(safely, pickle_module, pickle_load_args)
+                return _load(source, archive, runner, map_location, mapped=mapped)
+        if stream:
+            stream.seek(start)
+    return _torch_load(f, map_location, pickle_module, weights_only=safely, mmap=mapped, **pickle_load_args)
+
+
+def _left_to_pytorch(f: Any, map_location: Any, *, mapped: bool) -> bool:
+    """Whether the arguments or settings ask for what only PyTorch does, or for what it refuses in its own words."""
+    if serialization._serialization_tls.skip_data or torch._guards.detect_fake_mode(None) is not None:
+        return True
+    if serialization._is_meta_location(map_location):
+        return True
+    if serialization.get_default_load_endianness() not in (None, serialization.LoadEndianness.LITTLE):
+        return True
+    if mapped and serialization.get_default_mmap_options() == serialization.MAP_SHARED:
+        return True
+    if _is_path(f):
+        return os.fspath(f).endswith(".safetensors") or not FilePath(f).is_file()
+    if mapped or not all(hasattr(f, name) for name in ("read", "seek", "tell", "readline")):
+        return True
+    try:
+        f.seek(f.tell())
+    except (OSError, AttributeError):
+        return True
+    return False
+
+
+def _open_zip(source: Source) -> ZipReader | None:
+    """The zip file, if it is a checkpoint of the zip format; None for any other format.
+
+    Raises RuntimeError, as PyTorch does, for a zip file that is damaged.
+    """
+    start = bytes(source.read(0, min(len(LOCAL_SIGNATURE), source.size)))
+    if start != LOCAL_SIGNATURE:
+        return None
+    try:
+        archive = ZipReader(source, _LIMITS)
+    except FormatError as error:
+        raise _as_runtime_error(error) from error
+    return archive if zip_dialect(archive.records, root_of(archive)) is None else None
+
+
+def _as_runtime_error(error: FormatError) -> RuntimeError:
+    if isinstance(error, MissingRecordError):
+        return RuntimeError(f"PytorchStreamReader failed locating file {error.record}: file not found")
+    return RuntimeError(f"PytorchStreamReader failed reading zip archive: {error}")
+
+
+def _runner(safely: bool, pickle_module: Any, pickle_load_args: dict[str, Any]) -> PickleRunner:
     serialization._check_dill_version(pickle_module)
-    pickle_load_args.setdefault("encoding", "utf-8")
-    if mapped and not _is_path(f):
-        message = "f must be a file path in order to use the mmap argument"
-        raise ValueError(message)
-    runner = (
-        _SafeTorchRunner(pickle_load_args["encoding"])
-        if safely
-        else _TorchRunner(pickle_module or pickle, pickle_load_args)
-    )
-    with open_source(f, mmap=mapped) as source:
-        try:
-            value = _load(source, runner, map_location, mapped=mapped)
-        except MissingRecordError as error:
-            message = f"PytorchStreamReader failed locating file {error.record}: file not found"
-            raise RuntimeError(message) from error
-        except FormatError as error:
-            message = f"PytorchStreamReader failed reading zip archive: {error}"
-            raise RuntimeError(message) from error
-    torch._utils._validate_loaded_sparse_tensors()
-    return value
+    arguments = {"encoding": "utf-8", **pickle_load_args}
+    return _SafeTorchRunner(arguments["encoding"]) if safely else _TorchRunner(pickle_module or pickle, arguments)
 
 
-def _load(source: Source, runner: PickleRunner, map_location: Any, *, mapped: bool) -> Any:
-    archive = ZipReader(source, _LIMITS)
+def _load(source: Source, archive: ZipReader, runner: PickleRunner, map_location: Any, *, mapped: bool) -> Any:
     _check_byte_order(archive)
-    records = ZipRecords(archive, _LIMITS)
-    _check_records(records)
-    reader = ZipFormatReader(records)
-    storages = LoadedTorchStorages(reader.stored, serialization._get_restore_location(map_location), mapped=mapped)
     # What rebuilds tensors of wrapper subclasses looks the location up there.
     serialization._serialization_tls.map_location = map_location
     try:
+        records = ZipRecords(archive, _LIMITS)
+        _check_records(records)
+        reader = ZipFormatReader(records)
+        storages = LoadedTorchStorages(reader.stored, serialization._get_restore_location(map_location), mapped=mapped)
         value = reader.run(runner, storages.load)
+    except FormatError as error:
+        raise _as_runtime_error(error) from error
     finally:
         serialization._serialization_tls.map_location = None
-    if isinstance(source, FileObjectSource):
-        source.leave_at(storages.end or reader.pickle_end)  # where PyTorch's own reader has stopped
+    if isinstance(source, FileObjectSource):  # PyTorch's own reader stops behind what it has read last
+        source.leave_at(storages.last.end if storages.last else reader.pickle_end)
+    torch._utils._validate_loaded_sparse_tensors()
     return value
 
 
@@ -149,46 +188,6 @@ def _decide(weights_only: bool | None, pickle_module: Any) -> bool:
 
 def _is_path(f: object) -> bool:
     return isinstance(f, (str, os.PathLike))
-
-
-def _is_ours(f: Any, map_location: Any, *, mapped: bool) -> bool:
-    """Whether the file is a zip-format checkpoint, to be read into ordinary memory. Leaves a stream where it stood."""
-    if serialization._serialization_tls.skip_data or torch._guards.detect_fake_mode(None) is not None:
-        return False
-    if serialization._is_meta_location(map_location):
-        return False
-    if serialization.get_default_load_endianness() not in (None, serialization.LoadEndianness.LITTLE):
-        return False
-    if mapped and serialization.get_default_mmap_options() == serialization.MAP_SHARED:
-        return False
-    if _is_path(f):
-        return not os.fspath(f).endswith(".safetensors") and _looks_like_ours(f)
-    if not all(hasattr(f, name) for name in ("read", "seek", "tell", "readline")):
-        return False  # PyTorch says what is missing
-    try:
-        start = f.tell()
-        f.seek(start)
-    except (OSError, AttributeError):
-        return False  # it cannot seek: PyTorch says so
-    try:
-        return _looks_like_ours(f)
-    finally:
-        f.seek(start)
-
-
-def _looks_like_ours(f: Any) -> bool:
-    try:
-        with open_source(f, mmap=False) as source:
-            begin = bytes(source.read(0, min(len(LOCAL_SIGNATURE), source.size)))
-            return begin == LOCAL_SIGNATURE and not _is_other_dialect(ZipReader(source, _LIMITS))
-    except UnsupportedError:
-        return False  # such as a directory: PyTorch has its own words
-    except FormatError:
-        return True  # a zip file that is damaged: ptfile says where
-
-
-def _is_other_dialect(reader: ZipReader) -> bool:
-    return zip_dialect(reader.records, root_of(reader)) is not None
 
 
 class _SafeTorchRunner:

@@ -141,8 +141,8 @@ class LoadedTorchStorages:
         self._restore = restore
         self._mapped = mapped
         self._by_key: dict[str, torch.TypedStorage] = {}
-        self.end = 0
-        """Where the bytes of the storage that was read last end, from the start of the file."""
+        self.last: StoredBytes | None = None
+        """What was read last."""
 
     def load(self, persistent_id: Any) -> torch.TypedStorage:
         """What a persistent id stands for."""
@@ -166,7 +166,7 @@ class LoadedTorchStorages:
 
     def _read(self, key: str, nbytes: int, dtype: torch.dtype | None) -> torch.UntypedStorage:
         stored = self._stored(key, nbytes, None if dtype is None else dtypes.BY_NAME[str(dtype).removeprefix("torch.")])
-        self.end = stored.end
+        self.last = stored
         if self._mapped and nbytes:
             return torch.from_numpy(stored.read()).untyped_storage()
         if not nbytes:

@@ -42,9 +42,16 @@ PLAIN = Dialect()
 
 def policy(unknown: Unknown, dialect: Dialect = PLAIN) -> Policy:
     """What a pickle may do; `unknown` says what becomes of names outside the tables."""
+    return _PLAIN_POLICIES[unknown] if dialect is PLAIN else _policy(unknown, dialect)
+
+
+def _policy(unknown: Unknown, dialect: Dialect) -> Policy:
     if unknown == "inert":
         names = {**_NAMES, **numpy_objects.OBJECT_NAMES, **dialect.names}
         types = {**_TYPES, **numpy_objects.OBJECT_TYPES, **dialect.types}
         return Policy(names, types, unknown=unknown, is_data=dialect.is_data)
     names, types = {**_NAMES, **dialect.names}, {**_TYPES, **dialect.types}
     return Policy(names, types, advice=dialect.advice, is_data=dialect.is_data)
+
+
+_PLAIN_POLICIES: Mapping[Unknown, Policy] = {"error": _policy("error", PLAIN), "inert": _policy("inert", PLAIN)}

@@ -6,7 +6,7 @@ A source of another kind (an object store, a block cache) needs only these metho
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from ptfile._types import Buffer
 from ptfile.errors import FormatError
@@ -42,12 +42,14 @@ class Source(Protocol):
     ) -> None: ...
 
 
-@runtime_checkable
-class ViewSource(Protocol):
-    """A source whose bytes are in memory already."""
+class ViewSource:
+    """What a source is besides whose bytes are in memory already: those who can make use of that ask for it."""
+
+    __slots__ = ()
 
     def view(self, offset: int, length: int) -> memoryview:
         """The same bytes as `read`, without a copy, for as long as the view lives."""
+        raise NotImplementedError
 
 
 class Closing:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ptfile._types import Buffer
-from ptfile.sources.base import Closing, check_range
+from ptfile.sources.base import Closing, ViewSource, check_range
 
 
-class MemorySource(Closing):
+class MemorySource(Closing, ViewSource):
     """The bytes of a buffer: bytes, bytearray, or a contiguous memoryview of any shape and format."""
 
     __slots__ = ("_bytes", "name", "size")

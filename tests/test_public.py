@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import json
 import pkgutil
 import re
@@ -16,9 +17,13 @@ import pytest
 
 import ptfile
 
+HAS_TORCH = importlib.util.find_spec("torch") is not None
 MODULES = sorted(
-    module.name for module in pkgutil.walk_packages(ptfile.__path__, "ptfile.") if not module.name.endswith("__main__")
+    module.name
+    for module in pkgutil.walk_packages(ptfile.__path__, "ptfile.")
+    if not module.name.endswith("__main__") and (HAS_TORCH or not module.name.startswith("ptfile.torch"))
 )
+"""All modules; the drop-in is for those who have PyTorch."""
 
 
 def imported_by(statement: str) -> set[str]:

@@ -58,7 +58,7 @@ class LegacySave:
         dump(PROTOCOL_VERSION)
         little_endian = sys.byteorder == "little"
         dump({"protocol_version": PROTOCOL_VERSION, "little_endian": little_endian, "type_sizes": dict(_TYPE_SIZES)})
-        buffer.write(encoder.encode(value))
+        buffer.writelines(encoder.encode(value))
         self._in_order = sorted(ids.storages)
         dump([key for key, _, _ in self._in_order])
         self._head = buffer.getvalue()

@@ -87,15 +87,16 @@ class ZipSave:
         """`storages` and `reducers` say how the objects of a framework are saved; ptfile's own if not given."""
         storages = storages or SavedStorages()
         encoder = Encoder(reducers, storages.persistent_id, pickle_module=pickle_module, protocol=pickle_protocol)
-        self._head: list[tuple[str, bytes | bytearray]] = [
-            (_PICKLE, encoder.encode(value)),
+        self._pickle = encoder.encode(value)
+        self._head = [
             (".format_version", _FORMAT_VERSION),
             (".storage_alignment", str(options.alignment).encode()),
         ]
-        self._tail: list[tuple[str, bytes | bytearray]] = [(_VERSION, _ARCHIVE_VERSION)]
+        self._tail = [(_VERSION, _ARCHIVE_VERSION)]
         (self._head if options.byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
         self._storages = storages
         sizes = [
+            (_PICKLE, sum(map(len, self._pickle))),
             *((name, len(payload)) for name, payload in self._head),
             *((f"data/{key}", storage.nbytes()) for key, storage in enumerate(storages.storages)),
             *((name, len(payload)) for name, payload in self._tail),
@@ -108,6 +109,7 @@ class ZipSave:
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
         writer = ZipWriter(sink, self._layout, checksum=self._checksum)
+        writer.write_pieces(self._pickle)
         for _, payload in self._head:
             writer.write(payload)
         for storage in self._storages.storages:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import io
 import pickle
 import string
 import sys
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias, cast
 
+from ptfile._types import Buffer
 from ptfile.errors import UnsupportedError
 from ptfile.machine.decoder import decode
 from ptfile.machine.inert import InertRecord, reduce_inert
@@ -34,6 +36,8 @@ _MARKS = "".join(chr(code) for code in range(0x01, 0x80) if chr(code) not in _LE
 _TO_ALIAS = dict(zip(_LETTERS, _MARKS, strict=False))
 """The first letter of a module's name to a character with which no module's name begins, one to one."""
 _FROM_ALIAS = {ord(mark): letter for letter, mark in _TO_ALIAS.items()}
+_LARGE = 1 << 16
+"""Bytes from which a piece of a pickle is not worth copying."""
 _MODULES_ARE_STRINGS = 4
 """The protocol from which a name is two strings of their own (STACK_GLOBAL), and not one opcode's argument."""
 
@@ -73,8 +77,11 @@ class Encoder:
         self._written: Counter[bytes] = Counter()  # what holds an alias in the pickle, and how often
         self._modules: set[int] = set()  # the aliases, as objects, that are in the pickler's memo
 
-    def encode(self, value: object) -> bytearray:
-        """Return the pickle. What the pickler raises for an object that cannot be pickled passes through."""
+    def encode(self, value: object) -> list[Buffer]:
+        """Return the pickle, in pieces: a second copy of a large one would cost as much memory again.
+
+        What the pickler raises for an object that cannot be pickled passes through.
+        """
         table = getattr(self._pickle_module.Pickler, "dispatch_table", None)
         theirs = table if isinstance(table, Mapping) else copyreg.dispatch_table
         members = {
@@ -85,9 +92,12 @@ class Encoder:
             ),
         }
         pickler = type("Pickler", (self._pickle_module.Pickler,), members)
-        buffer = io.BytesIO()
-        pickler(buffer, protocol=self._protocol).dump(value)
-        return self._with_real_names(bytearray(buffer.getbuffer()))
+        file = _Pieces()
+        try:
+            pickler(file, protocol=self._protocol).dump(value)
+        finally:
+            _current.__dict__.clear()  # or the last object would live as long as the thread
+        return self._with_real_names(file.pieces)
 
     def _adapt(self, reducer: Reducer) -> Callable[[Any], Any]:
         def reduce(obj: Any) -> Any:
@@ -127,16 +137,16 @@ class Encoder:
             self._written[b"\x8c" + bytes([len(raw)]) + raw] += 1
         return name.name
 
-    def _with_real_names(self, data: bytearray) -> bytearray:
+    def _with_real_names(self, pieces: list[bytes | bytearray]) -> list[Buffer]:
         """Put the first letters of the modules back, in each place where the pickler wrote an alias."""
         offset = 1 if self._protocol < _MODULES_ARE_STRINGS else 2
+        places: list[tuple[int, int]] = []  # number of the piece, position in it
         for pattern, count in self._written.items():
-            places = list(_find_all(data, pattern))
-            if len(places) != count:  # some text of the user's own looks the same
-                places = _opcode_positions(data, pattern, count)
-            for place in places:
-                data[place + offset] = ord(_FROM_ALIAS[data[place + offset]])
-        return data
+            found = [(number, place) for number, piece in enumerate(pieces) for place in _find_all(piece, pattern)]
+            if len(found) != count:  # some text of the user's own looks the same
+                found = _opcode_places(pieces, pattern, count)
+            places += [(number, place + offset) for number, place in found]
+        return _patched(pieces, sorted(places))
 
 
 @functools.cache  # one object per argument: picklers write a string that they have met as a reference
@@ -155,16 +165,49 @@ def _alias(module: str, kind: str) -> str:  # noqa: ARG001  (it is part of the k
     return ".".join(parts)
 
 
-def _find_all(data: bytearray, pattern: bytes) -> Iterator[int]:
+class _Pieces:
+    """What a pickler writes to. Large pieces are kept as they come, small ones are joined."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | bytearray] = [bytearray()]
+
+    def write(self, data: bytes) -> int:
+        if len(data) >= _LARGE and type(data) is bytes:
+            self.pieces += [data, bytearray()]
+        else:
+            tail = self.pieces[-1]
+            assert isinstance(tail, bytearray)
+            tail += data
+        return len(data)
+
+
+def _patched(pieces: list[bytes | bytearray], places: list[tuple[int, int]]) -> list[Buffer]:
+    """The pieces with the letters of modules in place of the marks at these places, which are in order."""
+    result: list[Buffer] = []
+    for number, piece in enumerate(pieces):
+        rest = memoryview(piece)
+        start = 0
+        for place in (place for of, place in places if of == number):
+            result += [rest[start:place], _FROM_ALIAS[piece[place]].encode()]
+            start = place + 1
+        result.append(rest[start:])
+    return result
+
+
+def _find_all(data: bytes | bytearray, pattern: bytes) -> Iterator[int]:
     place = data.find(pattern)
     while place >= 0:
         yield place
         place = data.find(pattern, place + 1)
 
 
-def _opcode_positions(data: bytearray, pattern: bytes, count: int) -> list[int]:
-    places = [position for position, _, _ in decode(bytes(data)) if data.startswith(pattern, position)]
-    if len(places) != count:
+def _opcode_places(pieces: list[bytes | bytearray], pattern: bytes, count: int) -> list[tuple[int, int]]:
+    """Where opcodes begin that are written as the pattern: what strings of the user's hold is none."""
+    data = b"".join(pieces)
+    positions = [position for position, _, _ in decode(data) if data.startswith(pattern, position)]
+    if len(positions) != count:
         problem = f"the object holds the text {pattern!r}, which ptfile needs while it writes"
         raise UnsupportedError(problem, fix="Save with pickle_protocol=2")
-    return places
+    starts = list(accumulate((len(piece) for piece in pieces), initial=0))
+    numbers = [bisect_right(starts, position) - 1 for position in positions]
+    return [(number, position - starts[number]) for number, position in zip(numbers, positions, strict=True)]

@@ -54,7 +54,7 @@ class Storage:
         self._fetch = fetch
         self._lock = threading.RLock() if data is None else None
         self._torch: torch.UntypedStorage | None = None
-        self.device = device
+        self.device = str(device)
 
     @classmethod
     def deferred(cls, nbytes: int, fetch: Callable[[], Bytes] | None, device: str = "cpu") -> Storage:

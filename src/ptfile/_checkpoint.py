@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.11 has it in `typing`
 
 _DEFAULT_LIMITS = Limits()
+_UTF8 = Python2Text()
 
 
 class Checkpoint(Mapping[str, Any]):
@@ -37,6 +38,7 @@ class Checkpoint(Mapping[str, Any]):
         map_location: MapLocation = None,
         *,
         unknown: Literal["error", "inert"] = "inert",
+        text: Python2Text = _UTF8,
         limits: Limits = _DEFAULT_LIMITS,
     ) -> None:
         self._limits = limits
@@ -45,7 +47,7 @@ class Checkpoint(Mapping[str, Any]):
             reader = open_format(self._source, limits)
             self.format = reader.format
             """The name of the file's format, such as `zip`."""
-            self.root: Any = reader.load(SafeRunner(limits, unknown, Python2Text()), map_location)
+            self.root: Any = reader.load(SafeRunner(limits, unknown, text), map_location)
             """The object tree, as `load` gives it, with tensors that have read nothing."""
         except BaseException:
             self._source.close()
@@ -91,6 +93,8 @@ def open(
     map_location: MapLocation = None,
     *,
     unknown: Literal["error", "inert"] = "inert",
+    encoding: str = "utf-8",
+    errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
 ) -> Checkpoint:
     """Open a checkpoint to look into it, and to read from it only what is needed.
@@ -109,4 +113,4 @@ def open(
     ...     print(list(checkpoint), checkpoint["layer.weight"][1].tolist())
     ['layer.weight', 'epoch'] [3, 4, 5]
     """
-    return Checkpoint(f, map_location, unknown=unknown, limits=limits)
+    return Checkpoint(f, map_location, unknown=unknown, text=Python2Text(encoding, errors), limits=limits)

@@ -115,10 +115,14 @@ class Summary:
         return tuple(name for name in self.storages[tensor.storage].names if name != tensor.name)
 
 
-def inspect(f: FilePath | Readable, *, limits: Limits = _DEFAULT_LIMITS) -> Summary:
+def inspect(
+    f: FilePath | Readable, *, encoding: str = "utf-8", errors: str = "strict", limits: Limits = _DEFAULT_LIMITS
+) -> Summary:
     """What is in a checkpoint. Reads the container's directory and the pickle, and no byte of any tensor.
 
     f: a path, or a binary file object that can seek, which is read from where it stands.
+
+    encoding, errors: how to read the strings of Python 2, as in `load`.
 
     Objects of classes that ptfile does not know are looked into as inert records; nothing is imported or called.
 
@@ -137,7 +141,7 @@ def inspect(f: FilePath | Readable, *, limits: Limits = _DEFAULT_LIMITS) -> Summ
     with open_source(f, mmap=False) as source, located(file=source.name):
         reader = open_format(source, limits)
         # Objects of unknown classes are looked into as inert records: an untrusted file is what one wants to list.
-        root = reader.load(SafeRunner(limits, "inert", Python2Text()), None)
+        root = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
         return _summary(source.name, source.size, reader.format, list(walk(root, limits)))
 
 

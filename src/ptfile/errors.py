@@ -79,7 +79,7 @@ class LimitError(PtfileError):
     def __init__(self, problem: str, *, limit: str, allowed: int, actual: int, **place: object) -> None:
         super().__init__(problem, **place)  # type: ignore[arg-type]
         self.limit = limit
-        """Name of the field of `Limits`."""
+        """What is limited: a field of `Limits`, or one of the few bounds that are fixed."""
         self.allowed = allowed
         self.actual = actual
 
@@ -90,6 +90,15 @@ class TensorError(PtfileError, ValueError):
 
 class UnsupportedError(PtfileError, NotImplementedError):
     """The request or the file is sound, but ptfile does not do this."""
+
+
+def brief(value: object) -> str:
+    """A few words about a value from a file, for a message: never a walk into it, which could take forever."""
+    if value is None or type(value) is bool or (type(value) is int and value.bit_length() <= 64):
+        return repr(value)
+    if type(value) in (str, bytes):
+        return repr(value[:40])  # type: ignore[index]
+    return f"a {type(value).__name__}"
 
 
 @contextmanager

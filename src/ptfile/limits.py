@@ -12,9 +12,10 @@ class Limits:
     pickle_size: int = 1 << 30
     """Bytes of one pickle. The pickle of a million tensors is about 120 MB."""
     depth: int = 1_000
-    """Containers inside containers. PyTorch's own pickler gives up at about 500 by Python's recursion limit."""
+    """Marks that a pickle has open at once: containers inside containers, as picklers write them. PyTorch's own pickler
+    gives up at about 500, by Python's recursion limit."""
     integer_digits: int = 4_300
-    """Decimal digits of one integer: Python's own default for turning text into integers."""
+    """Decimal digits of one integer in JSON: Python's own default, to which pickles are held by Python itself."""
     records: int = 1 << 24
     """Records of one container."""
     inflated: int = 64 << 20

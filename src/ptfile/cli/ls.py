@@ -48,12 +48,13 @@ ROOT = "(root)"
 @click.command("ls")
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def command(file: str, *, as_json: bool) -> None:
+@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+def command(file: str, *, as_json: bool, encoding: str) -> None:
     """List the tensors of a checkpoint: names, dtypes, shapes and sizes, and which of them share a storage.
 
     Reads no tensor's bytes, and runs nothing that the file names.
     """
-    summary = inspect(file)
+    summary = inspect(file, encoding=encoding)
     if as_json:
         click.echo(json.dumps(as_dict(summary)))
     else:

@@ -50,7 +50,8 @@ def state_dict(module: Any) -> OrderedDict[str, Any]:
 
 def _is_module(value: Any) -> bool:
     return type(value) is InertRecord and all(
-        isinstance(value.inert_attributes.get(part), dict) for part in ("_parameters", "_buffers", "_modules")
+        type(value.inert_attributes.get(part)) in (dict, OrderedDict)
+        for part in ("_parameters", "_buffers", "_modules")
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,16 @@ import numpy.typing as npt
 from ptfile.errors import FormatError, TensorError, UnsafeError
 from ptfile.machine.policy import Meaning, TypeRules
 
+if TYPE_CHECKING:
+    from typing import TypeGuard  # Python 3.10 has it in `typing`
+
 _VALUE_DTYPE = re.compile(r"[biufcSUVmM]\d{1,9}|M8|m8")
 """The names under which numpy pickles dtypes that hold plain values; `O` (objects) is not among them."""
 _DTYPE_VERSIONS = (3, 4)
+_UNITS = ("generic", "Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
+_ALIGNED = 0x80
+"""NPY_ALIGNED_STRUCT, numpy/ndarraytypes.h: offsets as a C compiler would choose them."""
+_MOST_TEXT = 0x10FFFF
 _MOST_DIMENSIONS = 64
 _MODULES = ("numpy.core", "numpy._core")
 
@@ -38,39 +45,68 @@ def _dtype(name: object, align: object = False, copy: object = True) -> np.dtype
 
 
 def _set_dtype_state(target: np.dtype[Any], state: object) -> None:
-    """(version, byte order, subarray, names, fields, size, alignment, flags[, metadata of times])"""
+    """(version, byte order, subarray, names, fields, size, alignment, flags[, metadata of times])
+
+    The dtype may be in use already, and numpy trusts what it is given. So another one is made of the facts in the state
+    by numpy's front door; the state has to be that one's own, and that one's is what the dtype gets.
+    """
     if type(state) is not tuple or len(state) not in (8, 9) or state[0] not in _DTYPE_VERSIONS:
         raise FormatError("the state of a numpy dtype is not one that numpy writes")
-    _, order, subarray, names, fields, size, alignment, flags, *times = state
-    if order not in ("<", ">", "|", "=") or not all(type(number) is int for number in (size, alignment, flags)):
-        raise FormatError("the state of a numpy dtype is not one that numpy writes")
-    if times and not (target.kind in "mM" or times == [None]):
-        raise FormatError("the dtype of no time has a time's metadata")
-    if target.kind == "V":
-        _check_void(subarray, names, fields, size)
-    elif (subarray, names, fields) != (None, None, None) or (
-        size not in (-1, target.itemsize) and target.kind not in "SU"
-    ):
-        raise FormatError("a numpy dtype of simple values has fields, or a wrong size")
-    target.__setstate__(state)  # type: ignore[attr-defined]
+    _, order, subarray, names, fields, size, alignment, flags, *metadata = state
+    if type(order) is not str or order not in ("<", ">", "|", "=") or subarray is not None:
+        raise FormatError("the state of a numpy dtype is not one that numpy writes, or that of a subarray")
+    if target.kind in "mM":
+        twin = np.dtype(f"{target.kind}8[{_unit(metadata)}]")
+    elif target.kind == "V" and names is not None:
+        twin = _structured(names, fields, size, flags)
+    else:
+        twin = target
+        if (names, fields) != (None, None) or metadata not in ([], [None]):
+            raise FormatError("a numpy dtype of simple values has fields or metadata")
+    numpy_dtype: Any = twin
+    expected: tuple[Any, ...] = numpy_dtype.newbyteorder(order).__reduce__()[2]
+    if (size, alignment, flags) != expected[5:8] or twin.itemsize != target.itemsize:
+        raise FormatError("the numbers of a numpy dtype are not those of its fields")
+    if target.kind in "mM":  # numpy 1 writes an empty dict where numpy 2 writes None, and keeps what it reads
+        expected = (*expected[:8], (metadata[0][0], expected[8][1]))
+    target.__setstate__(expected)  # type: ignore[attr-defined]
 
 
-def _check_void(subarray: object, names: object, fields: object, size: int) -> None:
-    if subarray is not None or size < 0:
-        raise FormatError("a numpy dtype has a subarray, which ptfile does not read")
-    if names is None and fields is None:
-        return
-    if type(names) is not tuple or not isinstance(fields, Mapping) or set(names) != set(fields):
+def _unit(metadata: list[object]) -> str:
+    """The unit of a time, as in `M8[25s]`."""
+    found = metadata[0] if len(metadata) == 1 else None
+    numbers = found[1] if type(found) is tuple and len(found) == 2 and found[0] in (None, {}) else None
+    if type(numbers) is not tuple or [type(number) for number in numbers[1:]] != [int, int, int]:
+        raise FormatError("the dtype of a time does not say its unit")
+    unit, count, divisor, events = numbers
+    text = unit.decode("latin1") if type(unit) is bytes else unit
+    if type(text) is not str or text not in _UNITS or not 1 <= count < 1 << 31 or (divisor, events) != (1, 1):
+        raise FormatError("the dtype of a time has a unit that numpy does not write")
+    return f"{count}{text}" if text != "generic" else text
+
+
+def _structured(names: object, fields: object, size: object, flags: object) -> np.dtype[Any]:
+    if type(names) is not tuple or type(fields) is not dict or list(map(type, names)) != [str] * len(names):
         raise FormatError("the fields of a numpy dtype are not those that it names")
+    if type(size) is not int or type(flags) is not int or set(names) != set(fields):
+        raise FormatError("the fields of a numpy dtype are not those that it names")
+    formats, offsets = [], []
     for name in names:
         field = fields[name]
-        if type(name) is not str or type(field) is not tuple or len(field) != 2:
-            raise FormatError("a field of a numpy dtype is not a dtype and an offset")
-        dtype, offset = field
-        if not isinstance(dtype, np.dtype) or dtype.hasobject or type(offset) is not int:
-            raise FormatError("a field of a numpy dtype is not a dtype and an offset")
+        dtype, offset = field if type(field) is tuple and len(field) == 2 else (None, None)
+        if not is_dtype(dtype) or dtype.hasobject or type(offset) is not int:
+            raise FormatError("a field of a numpy dtype is not a dtype of plain values and an offset")
         if not 0 <= offset <= size - dtype.itemsize:
             raise FormatError(f"the field {name[:40]!r} of a numpy dtype lies outside it")
+        formats.append(dtype)
+        offsets.append(offset)
+    parts = {"names": list(names), "formats": formats, "offsets": offsets, "itemsize": size}
+    return np.dtype(parts, align=bool(flags & _ALIGNED))  # type: ignore[call-overload, no-any-return]
+
+
+def is_dtype(value: object) -> TypeGuard[np.dtype[Any]]:
+    """By its type, not by what it says of itself."""
+    return issubclass(type(value), np.dtype)
 
 
 def _reconstruct(kind: object, shape: object, code: object) -> npt.NDArray[Any]:
@@ -91,12 +127,13 @@ def _set_array_state(target: npt.NDArray[Any], state: object) -> None:
     if type(version) is not int or type(fortran) not in (bool, int) or type(data) is not bytes:
         raise UnsafeError("a numpy array holds objects, not plain values", name="numpy.ndarray")
     _check_fit(shape, dtype, len(data))
+    _check_elements(np.frombuffer(data, dtype) if data else np.zeros(0, dtype))
     target.__setstate__((version, shape, dtype, fortran, data))
 
 
 def _set_any_array_state(target: npt.NDArray[Any], state: object) -> None:
     """The same, but an array of objects has a list of them instead of bytes."""
-    if type(state) is tuple and len(state) == 5 and isinstance(state[2], np.dtype) and state[2].hasobject:
+    if type(state) is tuple and len(state) == 5 and is_dtype(state[2]) and state[2].hasobject:
         _, shape, dtype, _, items = state
         if dtype != np.dtype("O") or type(items) is not list or type(shape) is not tuple or target.shape != (0,):
             raise UnsafeError("a numpy array mixes objects and plain values", name="numpy.ndarray")
@@ -110,10 +147,24 @@ def _set_any_array_state(target: npt.NDArray[Any], state: object) -> None:
 def _check_fit(shape: object, dtype: object, size: int) -> None:
     if type(shape) is not tuple or not all(type(length) is int and length >= 0 for length in shape):
         raise TensorError("the shape of a numpy array is not a tuple of counts")
-    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+    if not is_dtype(dtype) or dtype.hasobject:
         raise TensorError("a numpy array has no dtype of plain values")
     if len(shape) > _MOST_DIMENSIONS or math.prod(shape) * dtype.itemsize != size:
         raise TensorError(f"a numpy array of shape {shape} and {dtype} does not have {size} bytes")
+
+
+def _check_elements(elements: npt.NDArray[Any]) -> None:
+    """Raise TensorError for bytes that are no bools or no text to numpy, which does not look."""
+    if elements.dtype.names is not None:
+        for name in elements.dtype.names:
+            _check_elements(elements[name])
+    elif elements.dtype.kind == "b":
+        if np.ascontiguousarray(elements).view(np.uint8).max(initial=0) > 1:
+            raise TensorError("a numpy array of bools has bytes other than 0 and 1")
+    elif elements.dtype.kind == "U" and elements.dtype.itemsize:
+        codes = np.ascontiguousarray(elements).view(np.dtype(np.uint32).newbyteorder(elements.dtype.byteorder))
+        if codes.max(initial=0) > _MOST_TEXT:
+            raise TensorError("a numpy array of text has characters that do not exist")
 
 
 def _scalar(dtype: object, data: object = None) -> np.generic:
@@ -122,7 +173,9 @@ def _scalar(dtype: object, data: object = None) -> np.generic:
     if type(data) is not bytes:
         raise UnsafeError("a numpy scalar holds an object, not a plain value", name="numpy scalar")
     _check_fit((), dtype, len(data))
-    value = np.frombuffer(data, dtype)[0] if data else np.zeros((), dtype)[()]  # type: ignore[call-overload]
+    elements: npt.NDArray[Any] = np.frombuffer(data, dtype) if data else np.zeros(1, dtype)  # type: ignore[call-overload]
+    _check_elements(elements)
+    value = elements[0]
     assert isinstance(value, np.generic)
     return value
 
@@ -133,6 +186,7 @@ def _from_buffer(data: object, dtype: object, shape: object, order: object) -> n
         raise FormatError("a numpy array is not built from bytes")
     _check_fit(shape, dtype, len(data))
     flat: npt.NDArray[Any] = np.frombuffer(data, dtype) if len(data) else np.zeros(0, dtype)  # type: ignore[call-overload]
+    _check_elements(flat)
     return flat.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
 
 

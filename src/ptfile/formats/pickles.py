@@ -29,6 +29,11 @@ class SafeRunner:
     text: Python2Text
     dialect: Dialect = PLAIN
 
+    def __post_init__(self) -> None:
+        if self.unknown not in ("error", "inert"):
+            message = f'unknown is {self.unknown!r}: it must be "error" or "inert"'
+            raise ValueError(message)
+
     def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
         machine = Machine(policy(self.unknown, self.dialect), load_persistent, limits=self.limits, text=self.text)
         return machine.run(data, start)

@@ -18,7 +18,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ptfile.errors import FormatError, UnsafeError, UnsupportedError
+from ptfile.errors import FormatError, UnsafeError, UnsupportedError, brief
 from ptfile.machine.keys import check_keys
 from ptfile.machine.policy import Meaning, TypeRules
 
@@ -42,8 +42,14 @@ def _takes(*signatures: tuple[type, ...], build: Callable[..., object]) -> Calla
 def _encode(text: object, encoding: object) -> bytes:
     # How protocol 2 writes bytes.
     if type(text) is not str or encoding != "latin1":
-        raise UnsafeError(f"the pickle calls _codecs.encode with {encoding!r:.40}", name="_codecs.encode")
+        raise UnsafeError(f"the pickle calls _codecs.encode with {brief(encoding)}", name="_codecs.encode")
     return text.encode("latin1")
+
+
+def _slice(*bounds: object) -> slice:
+    if len(bounds) != 3 or not all(type(bound) in (int, type(None), str, bool) for bound in bounds):
+        raise FormatError("a slice is not built from three plain bounds")
+    return slice(*bounds)
 
 
 def _fraction(numerator: object, denominator: object = None) -> fractions.Fraction:
@@ -114,8 +120,8 @@ _FACTORIES: tuple[Any, ...] = (
 
 
 def _defaultdict(factory: Any = None) -> defaultdict[Any, Any]:
-    if factory not in _FACTORIES:
-        name = str(factory)
+    if not any(factory is known for known in _FACTORIES):
+        name = brief(factory)
         raise UnsafeError(f"a defaultdict makes its values by calling {name}", name=name)
     return defaultdict(factory)
 
@@ -224,7 +230,7 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     ("builtins", "set"): Meaning(set, call=_set),
     ("builtins", "frozenset"): Meaning(frozenset, call=_frozenset),
     ("builtins", "range"): Meaning(range, call=_takes((int, int, int), build=range)),
-    ("builtins", "slice"): Meaning(slice, call=slice),
+    ("builtins", "slice"): Meaning(slice, call=_slice),
     ("builtins", "Ellipsis"): Meaning(Ellipsis),
     ("builtins", "NotImplemented"): Meaning(NotImplemented),
     **{("builtins", kind.__name__): Meaning(kind) for kind in (int, float, bool, str, list, tuple, dict)},

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ptfile.errors import TensorError, UnsafeError, UnsupportedError
-from ptfile.formats.arguments import exactly, fresh, fresh_hooks, no_hooks, shape_tuple, torch_utils
+from ptfile.errors import TensorError, UnsafeError, UnsupportedError, brief
+from ptfile.formats.arguments import exactly, fresh, fresh_hooks, fresh_text, no_hooks, shape_tuple, torch_utils
 from ptfile.formats.rebuild_layouts import BUILDERS as LAYOUT_BUILDERS
 from ptfile.formats.rebuild_layouts import REDUCERS as LAYOUT_REDUCERS
 from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE
@@ -90,7 +90,7 @@ def _strided(
 
 def _flags(metadata: object) -> tuple[bool, bool]:
     if type(metadata) is not dict or not metadata.keys() <= {"conj", "neg"}:
-        raise TensorError(f"a tensor has metadata that PyTorch does not write: {metadata!r:.80}")
+        raise TensorError(f"a tensor has metadata that PyTorch does not write: {brief(metadata)}")
     return exactly(metadata.get("conj", False), bool, "conj"), exactly(metadata.get("neg", False), bool, "neg")
 
 
@@ -128,7 +128,7 @@ def _reduce_strided(tensor: Tensor) -> Reduced:
         on_cpu = Tensor(Storage(storage.data), dtype, *place, conj=tensor.is_conj(), neg=tensor.is_neg())
         return REBUILD_FROM_CPU, (on_cpu, dtype, device, tensor.requires_grad)
     view = (tensor.storage_offset(), fresh(tensor.shape), fresh(tensor.stride()), tensor.requires_grad, fresh_hooks())
-    flags = {name: True for name, flag in (("conj", tensor.is_conj()), ("neg", tensor.is_neg())) if flag}
+    flags = {fresh_text(name): True for name, flag in (("conj", tensor.is_conj()), ("neg", tensor.is_neg())) if flag}
     metadata = (flags,) if flags else ()
     if dtype.storage_class is not None:
         return REBUILD_TENSOR_V2, (TypedStorage(storage, dtype), *view, *metadata)
@@ -161,7 +161,8 @@ def _from_type(builder: object, kind: object, arguments: object, state: object) 
     """A tensor that some builder makes, as an instance of a class, with attributes."""
     build = BUILDERS.get(builder) if isinstance(builder, Global) else None
     if build is None:
-        raise UnsafeError(f"a tensor is built by {builder!s:.80}, which is no builder of tensors", name=str(builder))
+        made_by = str(builder) if type(builder) is Global else brief(builder)
+        raise UnsafeError(f"a tensor is built by {made_by}, which is no builder of tensors", name=made_by)
     if not isinstance(kind, Global | InertName):
         raise TensorError("the class of a tensor is not a name")
     made = build(*exactly(arguments, tuple, "the arguments"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ptfile.errors import TensorError
+from ptfile.errors import TensorError, brief
 from ptfile.formats.arguments import exactly, fresh, fresh_hooks, no_hooks, shape_tuple, torch_utils
 from ptfile.machine.names import Global
 from ptfile.tensors import dtypes
@@ -82,13 +82,16 @@ def _quantizer(parameters: tuple[Any, ...]) -> PerTensor | PerChannel:
     per_channel = (QSCHEMES["per_channel_affine"], QSCHEMES["per_channel_affine_float_qparams"])
     if scheme in per_channel and len(numbers) == 3:
         scales, zero_points, axis = numbers
+        for part in (scales, zero_points):
+            if type(part) is list and not all(type(number) in (int, float) for number in part):
+                raise TensorError("the scales of a quantized tensor are not numbers")
         if type(scales) is list and type(zero_points) is list:  # as PyTorch 1.3 and 1.4 wrote them
             kinds = (dtypes.float64, dtypes.int64) if scheme is per_channel[0] else (dtypes.float32, dtypes.float32)
             scales, zero_points = tensor(scales, dtype=kinds[0]), tensor(zero_points, dtype=kinds[1])
         scales = exactly(scales, Tensor, "the scales")
         zero_points = exactly(zero_points, Tensor, "the zero points")
         return PerChannel(scales, zero_points, exactly(axis, int, "the axis"))
-    raise TensorError(f"a tensor is quantized in a way that PyTorch does not write: {scheme!r:.60}")
+    raise TensorError(f"a tensor is quantized in a way that PyTorch does not write: {brief(scheme)}")
 
 
 def _reduce_quantized(quantized: QuantizedTensor) -> tuple[Global, tuple[Any, ...]]:

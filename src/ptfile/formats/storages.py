@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from ptfile._types import Buffer
-from ptfile.errors import FormatError, TensorError, UnsafeError, UnsupportedError
+from ptfile.errors import FormatError, TensorError, UnsafeError, UnsupportedError, brief
 from ptfile.machine.names import Global
 from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
@@ -70,7 +70,9 @@ class SavedStorages:
             return self._name(obj, None, obj.nbytes())
         if kind in self._foreign:
             problem = "a torch.Tensor is not ptfile's to save"
-            raise UnsupportedError(problem, fix="Save tensors of PyTorch with torch.save, or convert them first")
+            raise UnsupportedError(
+                problem, fix="Save tensors of PyTorch with ptfile.torch.save or torch.save, or convert them first"
+            )
         return None
 
     def payload(self, storage: Storage) -> Buffer:
@@ -134,17 +136,20 @@ class LoadedStorages:
         return self._typed[key, dtype]
 
     def _place(self, storage: Storage, location: str) -> Storage:
-        target = self._map_location
         storage.device = location
-        if target is None:
-            return storage
-        if isinstance(target, Mapping):
-            storage.device = target.get(location, location)
-        elif callable(target):
-            return target(storage, location) or storage
-        else:
+        target = self._map_location
+        if callable(target):
+            placed: object = target(storage, location)
+            if placed is not None and not isinstance(placed, Storage):
+                message = f"the map_location function returned a {type(placed).__name__}, not a storage or None"
+                raise TypeError(message)
+            storage = storage if placed is None else placed
+        elif isinstance(target, Mapping):
+            storage.device = str(target.get(location, location))
+        elif target is not None:
             storage.device = str(target)
-        return storage
+        # The meta device has no memory: what goes there has a size and no bytes.
+        return Storage.meta(storage.nbytes()) if storage.device == "meta" else storage
 
 
 def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
@@ -152,18 +157,22 @@ def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
     if text is not None:
         storage_class = STORAGE_CLASSES.get(text["name"], UNTYPED_STORAGE)
         persistent_id = ("storage", storage_class, text["key"], text["location"], int(text["numel"]))
-    if type(persistent_id) is not tuple or len(persistent_id) != 5 or persistent_id[0] != "storage":
+    if type(persistent_id) is not tuple or len(persistent_id) != 5 or not _is_text(persistent_id[0], "storage"):
         raise FormatError("a persistent id is not of the form ('storage', class, key, location, numel)")
     _, storage_class, key, location, numel = persistent_id
     if not isinstance(storage_class, Global):
         raise FormatError("a persistent id does not name a storage class")
     if type(key) is not str or not _KEY.fullmatch(key):
-        raise FormatError(f"{str(key)[:80]!r} cannot be the key of a storage")
+        raise FormatError(f"{brief(key)} cannot be the key of a storage")
     if type(location) is not str:
         raise FormatError("a persistent id has a location that is no text")
-    if type(numel) is not int or numel < 0:
-        raise TensorError(f"storage {key} has {numel!r} elements, which is not a count")
+    if type(numel) is not int or not 0 <= numel < 1 << 63:
+        raise TensorError(f"storage {key} has {brief(numel)} elements, which is not a count")
     return _dtype_of(storage_class), key, location, numel
+
+
+def _is_text(value: object, text: str) -> bool:
+    return type(value) is str and value == text  # what is no text may have an idea of its own of being equal
 
 
 def _dtype_of(storage_class: Global) -> DType | None:

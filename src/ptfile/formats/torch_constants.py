@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ptfile.errors import FormatError, UnsafeError
-from ptfile.formats.arguments import fresh
+from ptfile.errors import FormatError, UnsafeError, brief
+from ptfile.formats.arguments import fresh, fresh_text
 from ptfile.machine.encoder import Reducer
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, TypeRules
@@ -48,14 +48,16 @@ def _device(kind: object, index: object = None) -> Device:
 
 def _layout(name: object) -> Constant:
     if type(name) is not str or name.removeprefix("torch.") not in LAYOUTS:
-        raise FormatError(f"PyTorch has no layout {str(name)[:40]!r}")
+        raise FormatError(f"PyTorch has no layout {brief(name)}")
     return LAYOUTS[name.removeprefix("torch.")]
 
 
 def _get_attribute(target: object, name: object) -> Constant:
     """`getattr`, for the one use that PyTorch makes of it: how protocol 2 names a memory format."""
     if target != _TORCH_IN_UTILS or name not in MEMORY_FORMATS:
-        raise UnsafeError(f"the pickle looks up the attribute {name!s:.40} of {target!s:.80}", name="builtins.getattr")
+        raise UnsafeError(
+            f"the pickle looks up the attribute {brief(name)} of {brief(target)}", name="builtins.getattr"
+        )
     return MEMORY_FORMATS[str(name)]
 
 
@@ -94,7 +96,9 @@ TYPES: Mapping[type, TypeRules] = {Generator: TypeRules(set_state=_set_generator
 
 
 def _reduce_device(device: Device) -> tuple[Global, tuple[Any, ...]]:
-    return DEVICE, (device.type,) if device.index is None else (device.type, device.index)
+    # PyTorch makes a new text each time, which a pickler does not take for one that it has met.
+    kind = fresh_text(device.type)
+    return DEVICE, (kind,) if device.index is None else (kind, device.index)
 
 
 REDUCERS: Mapping[type, Reducer] = {

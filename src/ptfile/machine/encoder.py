@@ -25,7 +25,7 @@ from typing import Any, TypeAlias, cast
 from ptfile._types import Buffer
 from ptfile.errors import UnsupportedError
 from ptfile.machine.decoder import decode
-from ptfile.machine.inert import InertRecord, reduce_inert
+from ptfile.machine.inert import InertRecord, posing, reduce_inert
 from ptfile.machine.names import Global, InertName
 
 Reducer: TypeAlias = Callable[[Any], "tuple[Any, ...] | Global"]
@@ -93,10 +93,15 @@ class Encoder:
         }
         pickler = type("Pickler", (self._pickle_module.Pickler,), members)
         file = _Pieces()
+        # A save can begin inside another one, in a signal handler say, at any moment.
+        before = dict(vars(_current))
+        posing.depth = getattr(posing, "depth", 0) + 1
         try:
             pickler(file, protocol=self._protocol).dump(value)
         finally:
-            _current.__dict__.clear()  # or the last object would live as long as the thread
+            posing.depth -= 1
+            vars(_current).clear()
+            vars(_current).update(before)
         return self._with_real_names(file.pieces)
 
     def _adapt(self, reducer: Reducer) -> Callable[[Any], Any]:

@@ -7,6 +7,8 @@ so a file can be read, looked into, changed and written without the classes that
 from __future__ import annotations
 
 import copyreg
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Literal, NoReturn
 
@@ -15,6 +17,8 @@ from ptfile.machine.names import Global, InertName
 _ABSENT: Any = object()
 _RECONSTRUCTOR = ("_reconstructor", "copy_reg", "copyreg")
 _MOST_TEXT = 60
+posing = threading.local()
+"""`depth` above 0 while this thread's pickler writes: then a record says that it is of the class it stands for."""
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 """Where `torch.nn.Module` keeps what its users see as attributes."""
 
@@ -46,7 +50,7 @@ class InertRecord:
     inert_keywords: dict[str, Any]
     """Keyword arguments, which only `new` has."""
     inert_state: Any
-    """What `__setstate__` would get, most often a dict of attributes; `has_state` tells whether there is any."""
+    """What `__setstate__` would get, most often a dict of attributes; `inert_has_state` tells whether there is any."""
     inert_items: list[Any]
     """Items appended afterwards, as for a subclass of list."""
     inert_pairs: list[tuple[Any, Any]]
@@ -82,8 +86,10 @@ class InertRecord:
         # Protocols 0 and 1 make every object by this function, whose first argument is the class.
         target = self.inert_target
         if isinstance(target, Global | InertName) and target.name == name and target.module in modules and arguments:
-            return str(arguments[0])
-        return str(target)
+            target = arguments[0]
+        if isinstance(target, Global | InertName):
+            return str(target)
+        return f"{target.__module__}.{target.__qualname__}" if type(target) is type else "what a call has made"
 
     @property
     def inert_attributes(self) -> dict[str, Any]:
@@ -92,7 +98,7 @@ class InertRecord:
         state = self.inert_state
         # With slots it is a pair of dicts; any other tuple is the class's own affair.
         parts = state if type(state) is tuple and len(state) == 2 else (state,)
-        if all(part is None or isinstance(part, dict) for part in parts):
+        if all(part is None or type(part) in (dict, OrderedDict) for part in parts):
             for part in parts:
                 found.update((name, value) for name, value in (part or {}).items() if type(name) is str)
         return found
@@ -105,7 +111,7 @@ class InertRecord:
             return attributes[name]
         for part in _MODULE_PARTS:
             members = attributes.get(part)
-            if isinstance(members, dict) and name in members:
+            if isinstance(members, dict) and type(members) in (dict, OrderedDict) and name in members:
                 return members[name]
         message = f"the inert record of {self.inert_class} has no attribute {name!r}"
         raise AttributeError(message)
@@ -138,8 +144,8 @@ class InertRecord:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        # Picklers refuse to write an instance of one class as an instance of another; `type()` tells the truth.
-        return self.inert_target
+        # Picklers refuse to write an instance of one class as an instance of another.
+        return self.inert_target if getattr(posing, "depth", 0) else InertRecord
 
     def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
         message = f"an inert record runs nothing, and {self.inert_class} least of all"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from ptfile.errors import FormatError, PtfileError, UnsafeError
+from ptfile.errors import FormatError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import Global, InertName
 
@@ -163,11 +163,19 @@ class Policy:
             if builder is None:
                 raise self._unsafe(does, _text(target))
             return guarded(_text(target), builder, *arguments)
-        except UnsafeError:
-            # Where unknown names are errors, only those of the file's own data ever became inert ones.
-            if self._unknown == "error" and not isinstance(target, InertName):
+        except PtfileError as error:
+            if not self._may_stay_inert(error, target, arguments):
                 raise
             return _inert(target, arguments, how, keywords)
+
+    def _may_stay_inert(self, error: PtfileError, target: object, arguments: tuple[Any, ...]) -> bool:
+        """Whether what cannot be built may be an inert record, rather than an error."""
+        if self._unknown == "error":
+            # Only names of the file's own data ever became inert ones.
+            return isinstance(error, UnsafeError) and isinstance(target, InertName)
+        # A builder cannot use what is inert itself, but nothing need be wrong with the file.
+        inert = any(type(argument) in (InertRecord, InertName) for argument in arguments)
+        return inert or isinstance(error, UnsafeError | UnsupportedError)
 
     def _meaning(self, target: object) -> Meaning | None:
         """What the target of a call means; None if the table lacks it."""
@@ -198,6 +206,8 @@ def _inert(
 
 
 def _text(target: object) -> str:
+    if type(target) is InertRecord:
+        return "what a call has made"
     if isinstance(target, type) and not isinstance(target, InertName):
         return f"{target.__module__}.{target.__qualname__}"
     return str(target)
@@ -207,9 +217,9 @@ def guarded(what: str, builder: Callable[..., object], *arguments: Any) -> objec
     """Run one of ptfile's own builders on arguments from a file, whatever they are."""
     try:
         return builder(*arguments)
-    except PtfileError:
+    except (PtfileError, OSError):
         raise
-    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+    except Exception as error:  # whatever a library makes of a hostile file's values
         raise FormatError(f"{what} cannot be built from what the pickle gives ({error})") from error
 
 

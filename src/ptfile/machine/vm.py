@@ -34,7 +34,7 @@ class Python2Text:
             return data.decode(self.encoding, self.errors)
         except UnicodeDecodeError as error:
             problem = f"a Python 2 string is not {self.encoding} ({error.reason})"
-            fix = "Give load the encoding that it has, such as encoding='latin1', or encoding='bytes'"
+            fix = "Give the encoding that it has, such as encoding='latin1' (--encoding latin1), or encoding='bytes'"
             raise FormatError(problem, fix=fix) from error
 
 

@@ -99,11 +99,12 @@ class FileSink:
         folder, base = os.path.split(self._target)
         for _ in range(100):
             temporary = os.path.join(folder, temporary_name(base, secrets.token_hex(4)))
+            self._temporary = temporary  # known before it is there: an interrupt can come right behind the call
             try:
                 self._file = os.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, mode)
             except FileExistsError:
+                self._temporary = None
                 continue
-            self._temporary = temporary
             break
         else:
             raise FileExistsError(errno.EEXIST, "no free name for a temporary file", self.name)

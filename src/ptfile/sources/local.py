@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -51,6 +52,9 @@ class LocalSource(Closing):
             done += got
 
     def _read_some(self, offset: int, target: memoryview) -> int:
+        if self._file < 0:
+            problem = "the file is closed: read what you need of it before"
+            raise OSError(errno.EBADF, problem, self.name)
         if _HAS_POSITIONED_READS:
             return os.preadv(self._file, [target], offset)
         with self._lock:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ptfile.errors import TensorError
 from ptfile.tensors import dtypes, strides
-from ptfile.tensors.storage import Bytes, Storage
+from ptfile.tensors.storage import Storage
 from ptfile.tensors.tensor import Tensor, check_range
 from ptfile.tensors.view import ints
 
@@ -33,6 +33,8 @@ def tensor(data: Any, *, dtype: DType | None = None, device: str = "cpu", requir
     >>> ptfile.tensor(3, dtype=ptfile.uint8)
     tensor(3, dtype=ptfile.uint8)
     """
+    if isinstance(data, Tensor):
+        data.afford(data.numel() * (dtype or data.dtype).itemsize)
     values = data.values_array() if isinstance(data, Tensor) else data
     if dtype is None:
         dtype = data.dtype if isinstance(data, Tensor) else _natural_dtype(values)
@@ -182,10 +184,6 @@ def empty_meta(
     shape: Sequence[int], stride: Sequence[int], *, dtype: DType = dtypes.float32, requires_grad: bool = False
 ) -> Tensor:
     """A tensor on PyTorch's `meta` device: a shape and strides without elements. It takes no memory, however large."""
-
-    def no_bytes() -> Bytes:
-        raise TensorError("a tensor on the meta device has a shape and no elements", fix="Save it with its data")
-
     reach = strides.extent(shape, stride)
-    storage = Storage.deferred(reach * dtype.itemsize, no_bytes, "meta")
+    storage = Storage.meta(reach * dtype.itemsize)
     return Tensor(storage, dtype, 0, shape, stride, requires_grad)

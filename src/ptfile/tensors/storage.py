@@ -68,6 +68,15 @@ class Storage:
         cls._set(storage, None, nbytes, fetch, device)
         return storage
 
+    @classmethod
+    def meta(cls, nbytes: int) -> Storage:
+        """A storage on PyTorch's `meta` device: a size without bytes."""
+
+        def no_bytes() -> Bytes:
+            raise TensorError("a tensor on the meta device has a shape and no elements", fix="Load it with its data")
+
+        return cls.deferred(nbytes, no_bytes, "meta")
+
     @property
     def is_loaded(self) -> bool:
         """Whether the bytes are in memory."""
@@ -132,7 +141,7 @@ class Storage:
         if self._torch is None:
             torch = import_torch()
             if not self._nbytes:
-                self._torch = torch.UntypedStorage(0)
+                self._torch = torch.UntypedStorage(0, device="cpu")
             else:
                 data = self.data if self.data.flags.writeable else self.data.copy()
                 self._torch = torch.from_numpy(data).untyped_storage()

@@ -99,15 +99,15 @@ class Tensor(View, NumpyProtocols):
             pairs = Tensor(
                 self._storage, part, self._offset * 2, (*self._shape, 2), (*(step * 2 for step in self._stride), 1)
             )
-            self._afford(pairs.numel() * 4)
-            array = pairs._elements().astype(np.float32).view(np.complex64)[..., 0]
+            self.afford(pairs.numel() * 4)
+            array = pairs._elements().astype(np.float32, order="C").view(np.complex64)[..., 0]
         if self._conj or self._neg:
-            self._afford(self.nbytes)
+            self.afford(self.nbytes)
         if self._conj:
             array = np.conjugate(array)
         return np.negative(array) if self._neg else array
 
-    def _afford(self, cost: int) -> None:
+    def afford(self, cost: int) -> None:
         """Refuse to write out a huge view of a small storage."""
         if cost > EXPANDED_COPY and self.nbytes > self._storage.nbytes():
             raise LimitError(
@@ -120,7 +120,7 @@ class Tensor(View, NumpyProtocols):
 
     def tolist(self) -> Any:
         """The values as Python numbers, in lists as deep as there are dimensions; a number if there are none."""
-        self._afford(self.numel() * LIST_ITEM)
+        self.afford(self.numel() * LIST_ITEM)
         return python_values(self.values_array())
 
     def item(self) -> Any:
@@ -149,7 +149,9 @@ class Tensor(View, NumpyProtocols):
             tensor = package.empty_strided(self._shape, self._stride, dtype=element, device="meta")
         else:
             storage = self._storage.torch()
-            tensor = package.empty(0, dtype=element).set_(storage, self._offset, self._shape, self._stride)
+            tensor = package.empty(0, dtype=element, device="cpu").set_(
+                storage, self._offset, self._shape, self._stride
+            )
         if self._conj:
             tensor = tensor.conj()
         if self._neg:
@@ -161,7 +163,7 @@ class Tensor(View, NumpyProtocols):
 
     def _copy(self, stride: Sequence[int]) -> Tensor:
         """A copy with a storage of its own and these strides, which leave no gaps."""
-        self._afford(self.nbytes)
+        self.afford(self.nbytes)
         storage = Storage(np.zeros(self.nbytes, np.uint8), self.device)
         copy = Tensor(storage, self._dtype, 0, self._shape, stride, self._requires_grad)
         if self._conj or self._neg:
@@ -289,7 +291,7 @@ class Tensor(View, NumpyProtocols):
         return (self[i] for i in range(self._shape[0]))
 
     def __contains__(self, element: Any) -> bool:
-        self._afford(self.numel())
+        self.afford(self.numel())
         return element in self.values_array()
 
     # One value, copies, text --------------------------------------------------------------------------------------

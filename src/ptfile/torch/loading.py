@@ -111,6 +111,10 @@ def _as_runtime_error(error: FormatError) -> RuntimeError:
 def _runner(safely: bool, pickle_module: Any, pickle_load_args: dict[str, Any]) -> PickleRunner:
     serialization._check_dill_version(pickle_module)
     arguments = {"encoding": "utf-8", **pickle_load_args}
+    if safely and arguments.keys() != {"encoding"}:
+        names = ", ".join(arguments.keys() - {"encoding"})
+        message = f"load() got unexpected keyword arguments for weights_only=True: {names}"
+        raise TypeError(message)
     return _SafeTorchRunner(arguments["encoding"]) if safely else _TorchRunner(pickle_module or pickle, arguments)
 
 

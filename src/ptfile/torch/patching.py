@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -21,15 +21,24 @@ class patch:  # noqa: N801  (called like a function)
     (Lightning, accelerate and the like) is replaced; names that a module has imported from torch before stay its own.
     """
 
+    _active: ClassVar[list[patch]] = []
+    """What is not undone yet; the last to be undone puts back what was there before the first."""
+    _before: ClassVar[list[tuple[ModuleType, str, object]]] = []
+
     def __init__(self) -> None:
-        self._before = [(module, name, getattr(module, name)) for module in _MODULES for name in _REPLACEMENTS]
-        for module, name, _ in self._before:
-            setattr(module, name, _REPLACEMENTS[name])
+        if not patch._active:
+            patch._before = [(module, name, getattr(module, name)) for module in _MODULES for name in _REPLACEMENTS]
+            for module, name, _ in patch._before:
+                setattr(module, name, _REPLACEMENTS[name])
+        patch._active.append(self)
 
     def undo(self) -> None:
-        """Put back what was there before."""
-        for module, name, value in self._before:
-            setattr(module, name, value)
+        """Put back what was there before, unless another patch is still to be undone. Twice is once."""
+        if self in patch._active:
+            patch._active.remove(self)
+            if not patch._active:
+                for module, name, value in patch._before:
+                    setattr(module, name, value)
 
     def __enter__(self) -> Self:
         return self

@@ -170,9 +170,9 @@ class LoadedTorchStorages:
         if self._mapped and nbytes:
             return torch.from_numpy(stored.read()).untyped_storage()
         if not nbytes:
-            return torch.UntypedStorage(0)
+            return torch.UntypedStorage(0, device="cpu")
         # In PyTorch's own memory, for its alignment; but as the memory of another, since loaded storages do not grow.
-        data = torch.empty(nbytes, dtype=torch.uint8).numpy()
+        data = torch.empty(nbytes, dtype=torch.uint8, device="cpu").numpy()
         stored.read_into(data)
         return torch.from_numpy(data).untyped_storage()
 

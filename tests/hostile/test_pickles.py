@@ -1,0 +1,194 @@
+"""Pickles that once broke something, or that try to: each is an error of ptfile's, at once and without harm."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import ptfile
+from tests.hostile.pickle_assembler import NONE, call, checkpoint, keep, kept, load, name, plain, storage, tuple_of
+
+FALSE, TRUE = b"\x89", b"\x88"
+DTYPE = name("numpy", "dtype")
+SCALAR = name("numpy._core.multiarray", "scalar")
+
+
+def dtype(code: str) -> bytes:
+    return call(DTYPE, plain(code), FALSE, TRUE)
+
+
+def dtype_state(order: str, names: bytes, fields: bytes, size: int, alignment: int = 1, flags: int = 0) -> bytes:
+    parts = (plain(3), plain(order), NONE, names, fields, plain(size), plain(alignment), plain(flags))
+    return tuple_of(*parts) + b"b"
+
+
+def array(element: bytes, shape: tuple[int, ...], data: bytes) -> bytes:
+    made = call(name("numpy._core.multiarray", "_reconstruct"), name("numpy", "ndarray"), plain((0,)), plain(b"b"))
+    return made + tuple_of(plain(1), plain(shape), element, FALSE, plain(data)) + b"b"
+
+
+def shared_lists(depth: int) -> bytes:
+    """A list that holds ten times a list that holds ten times ...: few bytes, and 10**depth places."""
+    body = b"]"
+    for number in range(depth):
+        body += b"r" + number.to_bytes(4, "little") + b"0](" + kept(number) * 10 + b"e"
+    return body
+
+
+# numpy trusts the state of a dtype
+
+
+def test_the_size_of_a_dtype_in_use_cannot_be_changed() -> None:
+    """An array of it would reach beyond its memory."""
+    body = dtype("S8") + keep(1000) + array(kept(1000), (1,), b"AAAAAAAA")
+    with pytest.raises(ptfile.FormatError):
+        load(tuple_of(body, kept(1000) + dtype_state("|", NONE, NONE, 1 << 20)))
+
+
+@pytest.mark.parametrize(("size", "alignment", "flags"), [(8, 1, 0x3F), (8, 3, 0), (-8, 1, 0), (16, 1, 0)])
+def test_the_numbers_of_a_dtype_are_its_own(size: int, alignment: int, flags: int) -> None:
+    """Flags say whether the elements are Python objects."""
+    with pytest.raises(ptfile.FormatError):
+        load(dtype("S8") + dtype_state("|", NONE, NONE, size, alignment, flags))
+
+
+def test_a_time_without_a_unit_is_refused() -> None:
+    """In a process of its own: it used to end the interpreter."""
+    body = checkpoint(dtype("M8") + dtype_state("<", NONE, NONE, -1, -1))
+    script = """
+import io, sys, ptfile
+try:
+    ptfile.load(io.BytesIO(sys.stdin.buffer.read()))
+except ptfile.FormatError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", script], input=body, capture_output=True, check=False)
+    assert done.stdout == b"refused\n", done.stderr
+
+
+@pytest.mark.parametrize("codes", [b"\xff\xff\xff\xff", b"\x00\x00\x11\x00"])
+def test_text_of_characters_that_do_not_exist_is_refused(codes: bytes) -> None:
+    """numpy fails on it later, with an error of Python's innards."""
+    element = dtype("U1") + dtype_state("<", NONE, NONE, 4, 4, 8)
+    with pytest.raises(ptfile.TensorError):
+        load(call(SCALAR, element, plain(codes)))
+    with pytest.raises(ptfile.TensorError):
+        load(array(element, (1,), codes))
+
+
+def test_bools_of_other_bytes_are_refused() -> None:
+    """As elements and as fields."""
+    with pytest.raises(ptfile.TensorError):
+        load(array(dtype("b1"), (2,), b"\x01\x02"))
+
+
+def test_a_record_that_poses_as_a_dtype_is_none() -> None:
+    """What an inert record says of its class does not make it one, in the only mode that has records."""
+    posing = DTYPE + b")\x81}(" + plain("hasobject") + FALSE + plain("itemsize") + plain(8) + b"ub"
+    fields = b"}" + plain("f") + tuple_of(posing, plain(0)) + b"s"
+    outer = dtype("V8") + dtype_state("|", plain(("f",)), fields, 8)
+    with pytest.raises(ptfile.FormatError):
+        load(call(SCALAR, outer, plain(b"A" * 8)), unknown="inert")
+    record = load(posing, unknown="inert")
+    assert not isinstance(record, np.dtype)
+
+
+# recursion, time and memory
+
+
+def test_slices_cannot_hold_slices() -> None:
+    """Nested deep enough they end the interpreter when they are freed."""
+    with pytest.raises(ptfile.FormatError):
+        load(call(name("builtins", "slice"), call(name("builtins", "slice"), NONE, NONE, NONE), NONE, NONE))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        call(name("_codecs", "encode"), plain("a"), shared_lists(30)),
+        call(name("torch.serialization", "_get_layout"), shared_lists(30)),
+        call(name("builtins", "getattr"), shared_lists(30), plain("x")),
+        call(name("collections", "defaultdict"), shared_lists(30)),
+        call(name("torch._tensor", "_rebuild_from_type_v2"), shared_lists(30), NONE, plain(()), NONE),
+        storage("FloatStorage", "0", shared_lists(30)),
+    ],
+    ids=["encode", "layout", "getattr", "defaultdict", "from_type", "numel"],
+)
+def test_a_message_does_not_walk_through_the_value_that_it_is_about(body: bytes) -> None:
+    """It would take longer than anybody lives."""
+    start = time.perf_counter()
+    with pytest.raises(ptfile.PtfileError) as caught:
+        load(body)
+    assert len(str(caught.value)) < 1000
+    assert time.perf_counter() - start < 10
+
+
+def test_scales_are_a_flat_list() -> None:
+    """A nested one that shares its parts would become an array of ten to the thirtieth."""
+    scheme = name("torch", "per_channel_affine")
+    parts = (
+        plain(0),
+        plain((1,)),
+        plain((1,)),
+        tuple_of(scheme, shared_lists(30), plain([0]), plain(0)),
+        FALSE,
+        plain({}),
+    )
+    with pytest.raises(ptfile.TensorError):
+        load(call(name("torch._utils", "_rebuild_qtensor"), storage("QInt8Storage", "0", plain(1)), *parts), b"\x01")
+
+
+def test_a_huge_view_of_a_small_storage_is_not_written_out() -> None:
+    """Where a builder has to convert the elements."""
+    view = (plain(0), plain((1 << 33,)), plain((0,)), FALSE, call(name("collections", "OrderedDict")))
+    tensor = call(name("torch._utils", "_rebuild_tensor_v2"), storage("ByteStorage", "0", plain(1)), *view)
+    rebuild = name("torch._utils", "_rebuild_device_tensor_from_cpu_tensor")
+    with pytest.raises(ptfile.LimitError):
+        load(call(rebuild, tensor, name("torch", "float32"), plain("xla:0"), FALSE), b"a")
+
+
+@pytest.mark.parametrize("numel", [1 << 20_000, -(1 << 20_000), 1 << 63], ids=["huge", "negative", "2**63"])
+def test_a_count_that_no_file_can_have_is_refused(numel: int) -> None:
+    """Python does not even write such a number out for a message."""
+    with pytest.raises(ptfile.TensorError):
+        load(storage("FloatStorage", "0", plain(numel)), b"abcd")
+
+
+def test_a_tensor_as_the_kind_of_an_id_is_refused() -> None:
+    """Comparing it with a text is numpy's affair, and numpy raises what it likes."""
+    view = (plain(0), plain((2,)), plain((1,)), FALSE, call(name("collections", "OrderedDict")))
+    tensor = call(name("torch._utils", "_rebuild_tensor_v2"), storage("ByteStorage", "0", plain(2)), *view)
+    with pytest.raises(ptfile.FormatError):
+        load(tuple_of(tensor, NONE, NONE, NONE, NONE) + b"Q", b"ab")
+
+
+def test_a_long_chain_of_calls_is_read_and_printed() -> None:
+    """Each calls what the one before has made; nothing goes down the chain."""
+    record = load(name("a", "b") + b")R" * 5000, unknown="inert")
+    assert len(repr(record)) < 200
+    assert record.inert_class == "what a call has made"
+
+
+def test_a_state_that_poses_as_a_dict_gives_no_attributes() -> None:
+    """An inert record of a dict is no dict."""
+    record = load(name("a", "b") + b")\x81" + name("builtins", "dict") + b")\x81b", unknown="inert")
+    assert record.inert_attributes == {}
+    with pytest.raises(AttributeError):
+        record.anything
+    with pytest.raises(ptfile.UnsupportedError):
+        ptfile.state_dict(record)
+
+
+def test_nothing_is_read_for_the_meta_device() -> None:
+    """What is moved there has a shape and no elements, and is saved as such."""
+    buffer = io.BytesIO()
+    ptfile.save(ptfile.arange(3), buffer)
+    buffer.seek(0)
+    moved = ptfile.load(buffer, map_location="meta")
+    with pytest.raises(ptfile.TensorError, match="meta"):
+        moved.tolist()

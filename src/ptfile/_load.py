@@ -6,8 +6,10 @@ import pickle
 from typing import Any, Literal
 
 from ptfile._types import Path, Readable
+from ptfile.errors import located
 from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import PickleRunner, SafeRunner, TrustingRunner
+from ptfile.formats.rebuild_layouts import unchecked
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
@@ -67,6 +69,14 @@ def load(
         runner = TrustingRunner(pickle_module or pickle, text)
     with open_source(f, mmap=bool(mmap), may_stream=True) as source:
         reader = open_format(source, limits)
-        value = reader.load(runner, map_location)
-        reader.fill()
+        token = unchecked.set([])
+        try:
+            value = reader.load(runner, map_location)
+            reader.fill()
+            with located(file=source.name):
+                for tensor in unchecked.get() or ():
+                    if tensor.device != "meta":
+                        tensor.check()
+        finally:
+            unchecked.reset(token)
     return value

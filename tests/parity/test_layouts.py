@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 import ptfile
+import ptfile.torch
 
 DENSE = torch.tensor([[0.0, 1, 0, 2, 0, 0], [0, 0, 0, 0, 0, 0], [3, 0, 4, 0, 0, 0], [0, 0, 0, 0, 0, 5]])
 
@@ -169,6 +171,61 @@ def test_attributes_of_tensors_are_attributes() -> None:
     assert parameter.tag == [1, 2]
     assert type(parameter) is ptfile.Parameter
     assert type(parameter.torch()) is torch.nn.Parameter
+
+
+def test_attributes_are_given_to_torch_s_tensors_and_subclasses_are_not_guessed() -> None:
+    """A tensor of a subclass cannot be made without its class."""
+    plain, parameter, subclass = more_than_tensors()[4], more_than_tensors()[3], more_than_tensors()[5]
+    ours = ptfile.load(io.BytesIO(saved(torch.save, [plain, parameter, subclass])), unknown="inert")
+    assert ours[0].torch().note == "kept"
+    assert ours[1].torch().tag == [1, 2]
+    with pytest.raises(ptfile.UnsupportedError, match="Marked"):
+        ours[2].torch()
+    assert torch.equal(ours[2].detach().torch(), torch.arange(4.0))
+    assert torch.equal(ours[2].extra.torch(), torch.zeros(1))
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_indices_outside_a_sparse_tensor_are_refused(layout: torch.layout) -> None:
+    """When the file is loaded, not when they are used."""
+    data = saved(torch.save, DENSE.to_sparse(layout=layout))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        indices = archive.read("archive/data/0" if layout is torch.sparse_coo else "archive/data/1")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as rewritten, zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for record in archive.namelist():
+            content = archive.read(record)
+            rewritten.writestr(record, indices[:-8] + (99).to_bytes(8, "little") if content == indices else content)
+    with pytest.raises(ptfile.TensorError, match="outside"):
+        ptfile.load(io.BytesIO(buffer.getvalue()))
+
+
+def test_texts_that_pytorch_makes_anew_are_not_shared() -> None:
+    """Devices and flags: equal words in the user's data are other objects."""
+    words = {"device": "cpu", "kind": "cuda"}
+    theirs = [torch.zeros(2), words, torch.device("cpu"), torch.device("cuda", 0), torch.device("cuda", 0)]
+    theirs += [torch.zeros(size, dtype=torch.complex64).conj() for size in (2, 3)]
+    theirs += [torch.zeros(size, dtype=torch.complex64).conj().imag for size in (2, 3)]
+    data = saved(torch.save, theirs)
+    assert saved(ptfile.save, ptfile.load(io.BytesIO(data))) == data
+
+
+def test_a_default_device_does_not_matter() -> None:
+    """Tensors of a file are where the file says."""
+    buffer = io.BytesIO()
+    torch.save(torch.arange(3), buffer)
+    buffer.seek(0)
+    ours = ptfile.load(buffer)
+    buffer.seek(0)
+    with torch.device("meta"):
+        assert ours.torch().tolist() == [0, 1, 2]
+        assert ptfile.torch.load(buffer).tolist() == [0, 1, 2]
+
+
+def test_expanded_pairs_of_half_floats_are_read() -> None:
+    """complex32 has no numpy type, and an expanded tensor no contiguous elements."""
+    theirs = torch.ones(1, dtype=torch.complex32).expand(3)
+    assert ptfile.load(io.BytesIO(saved(torch.save, theirs))).tolist() == [1, 1, 1]
 
 
 def test_memory_formats_are_constants(tmp_path: Path) -> None:

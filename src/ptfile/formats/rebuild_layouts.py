@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from ptfile.errors import TensorError, brief
@@ -22,6 +23,17 @@ REBUILD_QUANTIZED = torch_utils("_rebuild_qtensor")
 REBUILD_NESTED = torch_utils("_rebuild_nested_tensor")
 
 
+unchecked: ContextVar[list[Any] | None] = ContextVar("unchecked", default=None)
+"""Where a load that is going on notes the tensors whose indices are to be checked once their bytes are there."""
+
+
+def _note(made: Any) -> Any:
+    noted = unchecked.get()
+    if noted is not None:
+        noted.append(made)
+    return made
+
+
 def _sparse(layout: object, data: object) -> SparseTensor | SparseCompressedTensor:
     kind = exactly(layout, Layout, "the layout")
     parts = exactly(data, tuple, "the data of a sparse tensor")
@@ -29,11 +41,13 @@ def _sparse(layout: object, data: object) -> SparseTensor | SparseCompressedTens
         indices, values, shape = _sparse_parts(parts[:3])
         # Files up to PyTorch 2.0 do not say whether the indices are in order.
         coalesced = exactly(parts[3], bool, "is_coalesced") if len(parts) == 4 else None
-        return SparseTensor(indices, values, shape, coalesced)
+        made: SparseTensor = _note(SparseTensor(indices, values, shape, coalesced))
+        return made
     if kind.name in COMPRESSED and len(parts) == 4:
         compressed = exactly(parts[0], Tensor, "the pointers")
         plain, values, shape = _sparse_parts(parts[1:])
-        return SparseCompressedTensor(kind, compressed, plain, values, shape)
+        pressed: SparseCompressedTensor = _note(SparseCompressedTensor(kind, compressed, plain, values, shape))
+        return pressed
     raise TensorError(f"a tensor of layout {kind} is not made of {len(parts)} parts")
 
 
@@ -107,7 +121,8 @@ def _reduce_quantized(quantized: QuantizedTensor) -> tuple[Global, tuple[Any, ..
 
 def _nested(buffer: object, sizes: object, strides: object, offsets: object) -> NestedTensor:
     parts = (exactly(part, Tensor, "a part of a nested tensor") for part in (buffer, sizes, strides, offsets))
-    return NestedTensor(*parts)
+    made: NestedTensor = _note(NestedTensor(*parts))
+    return made
 
 
 BUILDERS: Mapping[Global, Callable[..., object]] = {

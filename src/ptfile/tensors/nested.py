@@ -72,13 +72,17 @@ class NestedTensor(Attributed):
             components.append(Tensor(base.untyped_storage(), base.dtype, place, shape, view, base.requires_grad))
         return components
 
+    def check(self) -> None:
+        """Raise TensorError unless every component lies inside the buffer."""
+        self.unbind()
+
     def tolist(self) -> list[Any]:
         """The components as lists of Python numbers."""
         return [component.tolist() for component in self.unbind()]
 
     def torch(self) -> torch.Tensor:
         """The same as a nested `torch.Tensor` over the same buffer, checked."""
-        self.unbind()
+        self.check()
         package = import_torch()
         view = package._nested_view_from_buffer  # noqa: SLF001  (what torch.load itself calls)
         return cast("torch.Tensor", view(*(part.torch() for part in self.parts())))

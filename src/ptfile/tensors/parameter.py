@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from ptfile.tensors.python_side import give_attributes
 from ptfile.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Parameter(Tensor):
         """The same as a `torch.nn.Parameter`."""
         from ptfile.tensors.storage import import_torch
 
-        parameter: torch.nn.Parameter = import_torch().nn.Parameter(self.data.torch(), self.requires_grad)
-        return parameter
+        parameter = import_torch().nn.Parameter(self.data.torch(), self.requires_grad)
+        return cast("torch.nn.Parameter", give_attributes(self.python_side, parameter))
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.data, self.requires_grad)

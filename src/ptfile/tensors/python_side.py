@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ptfile.errors import UnsupportedError
+
 
 @dataclass(slots=True)
 class PythonSide:
@@ -14,6 +16,21 @@ class PythonSide:
     """What names the class of a subclass; None for `torch.Tensor` and `torch.nn.Parameter` themselves."""
     state: Any = None
     """The attributes as PyTorch saves them: a dict, a pair of dicts (of `__dict__` and `__slots__`), or None."""
+
+
+def give_attributes(side: PythonSide | None, tensor: Any) -> Any:
+    """A torch tensor with the attributes that the file has for it. Raises UnsupportedError if it was of a subclass."""
+    if side is None:
+        return tensor
+    if side.kind is not None:
+        raise UnsupportedError(
+            f"the tensor was of the class {side.kind}, which only PyTorch can make",
+            fix="Take what is in it: its attributes, or `.detach()` of a strided one",
+        )
+    for part in side.state if type(side.state) is tuple else (side.state,):
+        for name, value in (part or {}).items():
+            setattr(tensor, name, value.torch() if isinstance(value, Attributed) else value)
+    return tensor
 
 
 class Attributed:

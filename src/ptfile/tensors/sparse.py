@@ -16,7 +16,7 @@ from ptfile.tensors import dtypes
 from ptfile.tensors.constants import LAYOUTS, Constant
 from ptfile.tensors.create import zeros
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.python_side import Attributed
+from ptfile.tensors.python_side import Attributed, give_attributes
 from ptfile.tensors.storage import import_torch
 from ptfile.tensors.tensor import Tensor
 
@@ -159,7 +159,7 @@ class SparseTensor(_Sparse):
             is_coalesced=self._is_coalesced,
             check_invariants=True,
         )
-        return cast("torch.Tensor", tensor.requires_grad_(self.requires_grad))
+        return cast("torch.Tensor", give_attributes(self.python_side, tensor.requires_grad_(self.requires_grad)))
 
     def __repr__(self) -> str:
         return self._text(indices=self._indices, values=self._values)
@@ -271,7 +271,7 @@ class SparseCompressedTensor(_Sparse):
         parts = (self._compressed_indices.torch(), self._plain_indices.torch(), self._values.torch())
         layout = getattr(package, self.layout.name)
         tensor = package.sparse_compressed_tensor(*parts, self.shape, layout=layout, check_invariants=True)
-        return cast("torch.Tensor", tensor.requires_grad_(self.requires_grad))
+        return cast("torch.Tensor", give_attributes(self.python_side, tensor.requires_grad_(self.requires_grad)))
 
     def __repr__(self) -> str:
         return self._text(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ptfile.errors import LimitError, TensorError, UnsupportedError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.operators import NumpyProtocols
+from ptfile.tensors.python_side import give_attributes
 from ptfile.tensors.storage import Storage, import_torch, interpret, python_values
 from ptfile.tensors.view import View, ints
 
@@ -136,7 +137,8 @@ class Tensor(View, NumpyProtocols):
     def torch(self) -> torch.Tensor:
         """The same view as a `torch.Tensor`, on the CPU (or meta). Tensors that share a storage here share it there.
 
-        Read-only bytes are copied, once a storage. Raises UnsupportedError if PyTorch is missing or has no such dtype.
+        Read-only bytes are copied, once a storage. Raises UnsupportedError if PyTorch is missing or has no such dtype,
+        or if the tensor was of a subclass.
         """
         package = import_torch()
         element = getattr(package, self._dtype.name, None)
@@ -157,7 +159,7 @@ class Tensor(View, NumpyProtocols):
         if self._neg:
             tensor = package._neg_view(tensor)  # noqa: SLF001  (there is no public way)
         tensor.requires_grad_(self._requires_grad)
-        return tensor
+        return cast("torch.Tensor", give_attributes(self.python_side, tensor))
 
     # Copies -------------------------------------------------------------------------------------------------------
 

@@ -137,8 +137,8 @@ def test_a_bare_pickle_is_called_one(value: object, protocol: int) -> None:
 
 def test_every_kind_says_what_it_looks_like_and_what_to_do() -> None:
     """A checkpoint needs no advice; everything else has some."""
-    assert {Kind.ZIP, Kind.LEGACY, Kind.TAR} == {kind for kind in Kind if kind.is_checkpoint}
-    assert all(kind.looks and bool(kind.fix) != kind.is_checkpoint for kind in Kind)
+    assert {Kind.ZIP, Kind.LEGACY, Kind.TAR} == {kind for kind in Kind if not kind.fix}
+    assert all(kind.looks for kind in Kind)
 
 
 @given(st.binary(max_size=600))

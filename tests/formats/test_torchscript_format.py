@@ -13,7 +13,6 @@ import ptfile
 from ptfile.errors import FormatError, LimitError, TensorError, UnsafeError, UnsupportedError
 from ptfile.formats.modules import state_dict
 from ptfile.formats.opening import zip_dialect
-from ptfile.formats.torchscript_format import torchscript_state_dict
 from ptfile.formats.torchscript_modules import Declaration, parse_declarations
 from ptfile.formats.torchscript_tables import plain_calls
 from tests.formats.zip_file import BAD_GLOBAL, EMPTY_DICT, EMPTY_TUPLE, GOLDEN, golden, zip_of
@@ -29,7 +28,7 @@ WEIGHT_ROW = [0.1490311622619629, -0.4481070041656494, 0.2320793867111206, -0.42
 def test_lite_interpreter() -> None:
     """A .ptl file gives its module's weights under PyTorch's names; its bytecode does not matter."""
     root = ptfile.load(GOLDEN / "lite-2.13.0.ptl")
-    found = torchscript_state_dict(root)
+    found = state_dict(root)
     assert list(found) == ["fc.weight", "fc.bias"]
     assert found["fc.bias"].tolist() == BIAS
     assert found["fc.weight"].tolist()[0] == WEIGHT_ROW
@@ -40,7 +39,7 @@ def test_lite_interpreter() -> None:
 def test_table_of_1_0() -> None:
     """Files of PyTorch 1.0 keep modules in model.json and tensors in a table."""
     root = ptfile.load(GOLDEN / "script-1.0.1.pt")
-    found = torchscript_state_dict(root)
+    found = state_dict(root)
     assert list(found) == ["fc.bias", "fc.weight"]
     assert found["fc.bias"].tolist() == BIAS
     assert found["fc.weight"].shape == (3, 4)
@@ -49,7 +48,7 @@ def test_table_of_1_0() -> None:
 
 def test_buffers_of_1_4() -> None:
     """Where the code lists no buffers, tensors that are no parameters are the buffers, in the order of the file."""
-    found = torchscript_state_dict(ptfile.load(GOLDEN / "container-1.4.0.pt"))
+    found = state_dict(ptfile.load(GOLDEN / "container-1.4.0.pt"))
     assert list(found) == ["b", "a"]
     assert found["a"].tolist() == [0, 1, 2, 3]
     assert (found["b"].stride(), found["b"].tolist()) == ((1, 3), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])

@@ -97,32 +97,13 @@ def test_deferred_fetch_function_is_dropped_after_use() -> None:
 
 @pytest.mark.parametrize("array", [np.zeros(3, np.uint8), np.zeros(4, np.int8), np.zeros((2, 2), np.uint8)])
 def test_fetching_something_else_than_promised_is_an_error(array: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
-    """Length and type are checked, from `fetch` and by `fill`."""
+    """Length and type are checked."""
     with pytest.raises(TensorError, match="storage of 4 bytes was given"):
         Storage.deferred(4, lambda: array).load()
-    with pytest.raises(TensorError, match="storage of 4 bytes was given"):
-        Storage.deferred(4, None).fill(array)
-
-
-def test_fill_brings_the_bytes_from_outside() -> None:
-    """Then `fetch` is never called."""
-    storage = Storage.deferred(2, lambda: pytest.fail("fetched"))
-    storage.fill(np.array([7, 8], np.uint8))
-    assert storage.tolist() == [7, 8]
-
-
-def test_fill_does_not_replace_bytes() -> None:
-    """Views of the old bytes would be left behind."""
-    storage = Storage.deferred(1, None)
-    storage.fill(np.zeros(1, np.uint8))
-    with pytest.raises(TensorError, match="has its bytes already"):
-        storage.fill(np.zeros(1, np.uint8))
-    with pytest.raises(TensorError, match="has its bytes"):
-        Storage(b"a").fill(np.zeros(1, np.uint8))
 
 
 def test_bytes_never_provided_are_an_error() -> None:
-    """A storage that waits for `fill` does not make up zeros."""
+    """A storage without a source does not make up zeros."""
     with pytest.raises(TensorError, match="never provided"):
         _ = Storage.deferred(1, None).data
 

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis.extra.numpy import array_shapes, basic_indices, broadcastable_shapes, mutually_broadcastable_shapes
+from hypothesis.extra.numpy import array_shapes, basic_indices, broadcastable_shapes
 
 from ptfile.errors import TensorError
 from ptfile.tensors import strides
@@ -236,19 +236,12 @@ def test_reshape_view_gives_pytorch_s_strides() -> None:
 
 
 @given(SHAPES.flatmap(lambda shape: st.tuples(st.just(shape), broadcastable_shapes(shape, max_dims=5, max_side=4))))
-def test_expand_and_broadcast_agree_with_numpy(case: tuple[Ints, Ints]) -> None:
+def test_expand_agrees_with_numpy(case: tuple[Ints, Ints]) -> None:
     """The shape both have in common, and the elements at it."""
     shape, other = case
-    common = strides.broadcast(shape, other)
-    assert common == np.broadcast_shapes(shape, other)
+    common = np.broadcast_shapes(shape, other)
     expected = np.broadcast_to(numbers(shape), common)
     assert places(0, *strides.expand(shape, strides.contiguous(shape), common)) == expected.reshape(-1).tolist()
-
-
-@given(mutually_broadcastable_shapes(num_shapes=3))
-def test_broadcast_takes_any_number_of_shapes(case: Any) -> None:
-    """As numpy does."""
-    assert strides.broadcast(*case.input_shapes) == case.result_shape
 
 
 @pytest.mark.parametrize("new_shape", [(3,), (4, 3), (2, 4), (-1, 2, 3), (2, -2)])
@@ -263,12 +256,6 @@ def test_expand_keeps_sizes_and_gives_pytorch_s_strides() -> None:
     assert strides.expand((1, 3), (3, 1), (2, -1)) == ((2, 3), (0, 1))
     assert strides.expand((3,), (1,), (1, 3)) == ((1, 3), (3, 1))
     assert strides.expand((), (), (1, 2)) == ((1, 2), (0, 0))
-
-
-def test_shapes_that_do_not_broadcast_are_an_error() -> None:
-    """The message names them."""
-    with pytest.raises(TensorError, match=r"\(2,\), \(3,\)"):
-        strides.broadcast((2,), (3,))
 
 
 @pytest.mark.parametrize(

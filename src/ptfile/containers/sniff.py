@@ -27,7 +27,6 @@ _TAR_CHECKSUM = slice(148, 156)
 class _Look:
     looks: str
     fix: str = ""
-    checkpoint: bool = False
 
 
 _UNPACK = "Unpack it first"
@@ -37,9 +36,9 @@ _DOWNLOAD = "Download the checkpoint itself: open the address in a browser to se
 class Kind(Enum):
     """What a file looks like. `looks` ends the sentence "the file looks like ..."; `fix` says what to do."""
 
-    ZIP = _Look("a zip file", checkpoint=True)
-    LEGACY = _Look("a checkpoint of PyTorch's legacy format", checkpoint=True)
-    TAR = _Look("a tar file", checkpoint=True)
+    ZIP = _Look("a zip file")
+    LEGACY = _Look("a checkpoint of PyTorch's legacy format")
+    TAR = _Look("a tar file")
 
     EMPTY = _Look("an empty file", "Saving or downloading it went wrong: do that again")
     ZEROS = _Look(
@@ -83,11 +82,6 @@ class Kind(Enum):
     @property
     def fix(self) -> str:
         return self.value.fix
-
-    @property
-    def is_checkpoint(self) -> bool:
-        """Whether it may be one: a container that PyTorch uses. Its content decides."""
-        return self.value.checkpoint
 
 
 _Test: TypeAlias = "Callable[[bytes, int], bool]"

@@ -62,7 +62,6 @@ DEFLATED = 8
 FLAG_ENCRYPTED = 1 << 0
 FLAG_DESCRIPTOR = 1 << 3
 """4.4.4: CRC and sizes are zero in the local header, and follow the payload"""
-FLAG_PATCHED = 1 << 5
 FLAG_STRONG_ENCRYPTION = 1 << 6
 FLAG_UTF8 = 1 << 11
 FLAG_MASKED = 1 << 13

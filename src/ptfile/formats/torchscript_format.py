@@ -6,13 +6,11 @@ attributes are parameters and which are buffers, and never run.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ptfile.errors import FormatError, located
-from ptfile.formats.modules import state_dict
 from ptfile.formats.pickles import PickleRunner, in_dialect
 from ptfile.formats.storages import LoadedStorages, MapLocation
 from ptfile.formats.torchscript_modules import Declarations, add_constants
@@ -81,14 +79,6 @@ def read_script(
             raise FormatError("the constants are no tuple", record=places.constants)
         add_constants(root, ((f"c{number}", value) for number, value in enumerate(constants)))
     return root
-
-
-def torchscript_state_dict(root: Any) -> OrderedDict[str, Any]:
-    """The parameters and buffers of an archive's root, as `torch.jit.load(f).state_dict()` lists them.
-
-    Raises UnsupportedError if the root is no module.
-    """
-    return state_dict(root)
 
 
 def _records_in(records: ZipRecords, folder: str) -> Callable[[str, int, DType | None], Storage]:

@@ -92,15 +92,6 @@ class Storage:
                         raise TensorError("the bytes of this storage were never provided")
                     self._keep(self._fetch())
 
-    def fill(self, data: Bytes) -> None:
-        """Provide the bytes of a deferred storage. Raises TensorError if it has them or they are too many or few."""
-        if self._lock is None:
-            raise TensorError("this storage has its bytes", fix="Write into `.data` instead")
-        with self._lock:
-            if self._data is not None:
-                raise TensorError("this storage has its bytes already", fix="Write into `.data` instead")
-            self._keep(data)
-
     def _keep(self, data: Bytes) -> None:
         if data.dtype != np.uint8 or data.shape != (self._nbytes,):
             raise TensorError(

@@ -7,7 +7,6 @@ are those of PyTorch (ATen/TensorUtils.cpp, c10/core/TensorImpl.cpp), because th
 from __future__ import annotations
 
 import operator
-from itertools import zip_longest
 from math import prod
 from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
@@ -302,17 +301,6 @@ def expand(shape: Ints, stride: Ints, new_shape: Sequence[int]) -> tuple[Ints, I
         sizes.append(wanted)
         steps.append(step if size == wanted else 0)
     return tuple(reversed(sizes)), tuple(reversed(steps))
-
-
-def broadcast(*shapes: Sequence[int]) -> Ints:
-    """The shape that all of these expand to. Raises TensorError if there is none."""
-    result: list[int] = []
-    for sizes in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1):
-        larger = {size for size in sizes if size != 1}
-        if len(larger) > 1:
-            raise TensorError(f"shapes {', '.join(str(tuple(shape)) for shape in shapes)} do not broadcast")
-        result.append(larger.pop() if larger else 1)
-    return tuple(reversed(result))
 
 
 def reinterpret(offset: int, shape: Ints, stride: Ints, old: int, new: int) -> tuple[int, Ints, Ints]:

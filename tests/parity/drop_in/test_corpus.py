@@ -11,7 +11,7 @@ import pytest
 
 import ptfile.torch
 from tests.golden.corpus import Corpus, CorpusFile
-from tests.parity.drop_in.support import PYTORCH
+from tests.parity.drop_in.support import PYTORCH, torch
 from tests.parity.test_corpus import FILES
 
 # Generators of older numpy load with a fresh seed: two loads of one file differ from each other, in PyTorch alone too.
@@ -49,3 +49,12 @@ def test_both_save_the_same_of_what_they_load(file: CorpusFile, corpus: Corpus) 
     if theirs == "cannot load" and str(file).startswith(READ_BY_PTFILE_ONLY):
         return
     assert ours == theirs
+
+
+def test_zip_files_of_pytorch_1_4_are_read_by_ptfile_alone(corpus: Corpus) -> None:
+    """A difference by intent, listed in docs/drop-in.md."""
+    (file,) = (file for file in FILES if str(file) == "torch-1.4.0-py3.7/int64_tensor.zip.pt")
+    path = corpus.path(file)
+    with pytest.raises(Exception, match="file not found"):
+        PYTORCH.load(path)
+    assert torch.equal(ptfile.torch.load(path), torch.from_numpy(ptfile.load(path).numpy()))

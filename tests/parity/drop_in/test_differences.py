@@ -177,6 +177,25 @@ def test_later_protocols_load_safely(ours: Any, protocol: int) -> None:
         assert torch.equal(loaded(ours, data)["t"], NUMBERS)
 
 
+def test_ints_of_any_size_load_safely(ours: Any) -> None:
+    """PyTorch's weights-only unpickler knows the opcode for 255 bytes, not that for more."""
+    data = saved(PYTORCH, {"n": 1 << 4000})
+    with pytest.raises(pickle.UnpicklingError, match="Unsupported operand"):
+        loaded(PYTORCH, data)
+    assert loaded(ours, data) == {"n": 1 << 4000}
+
+
+def test_tuples_that_contain_themselves_load_safely(ours: Any) -> None:
+    """PyTorch's weights-only unpickler does not know the opcode that throws the second tuple away."""
+    items: list[Any] = []
+    items.append((items,))
+    data = saved(PYTORCH, items[0])
+    with pytest.raises(pickle.UnpicklingError, match="Unsupported operand"):
+        loaded(PYTORCH, data)
+    found = loaded(ours, data)
+    assert found[0][0] is found
+
+
 def test_doubled_records_are_never_a_choice(ours: Any) -> None:
     """PyTorch takes the last of two records of one name, another program the first; a hostile file uses that."""
     buffer = io.BytesIO()

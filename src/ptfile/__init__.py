@@ -68,7 +68,7 @@ from ptfile.tensors.dtypes import (
     uint64,
 )
 from ptfile.tensors.generator import Generator
-from ptfile.tensors.nested import NestedTensor, WrapperTensor
+from ptfile.tensors.nested import JaggedTensor, NestedTensor, WrapperTensor
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
@@ -83,6 +83,7 @@ __all__ = [
     "FormatError",
     "Generator",
     "InertRecord",
+    "JaggedTensor",
     "Layout",
     "LimitError",
     "Limits",

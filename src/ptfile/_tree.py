@@ -16,7 +16,7 @@ from ptfile._names import Attribute, Key, Path, Step, join
 from ptfile.errors import LimitError
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
-from ptfile.tensors.nested import NestedTensor
+from ptfile.tensors.nested import JaggedTensor, NestedTensor
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.quantized import PerChannel, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
@@ -144,6 +144,10 @@ def _parts(tensor: Attributed) -> dict[str, object]:
         }
     if isinstance(tensor, NestedTensor):
         return dict(zip(("values", "sizes", "strides", "offsets"), tensor.parts(), strict=True))
+    if isinstance(tensor, JaggedTensor):
+        lengths = tensor.lengths()
+        extra = {} if lengths is None else {"lengths": lengths}
+        return {"values": tensor.values(), "offsets": tensor.offsets(), **extra}
     if isinstance(tensor, QuantizedTensor) and isinstance(tensor.quantizer, PerChannel):
         return {"scales": tensor.quantizer.scales, "zero_points": tensor.quantizer.zero_points}
     return {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import ptfile
 from ptfile.tensors import dtypes
-from ptfile.tensors.nested import NestedTensor, WrapperTensor
+from ptfile.tensors.nested import JaggedTensor, NestedTensor, WrapperTensor
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.python_side import PythonSide
 from ptfile.tensors.quantized import PerTensor, QuantizedTensor
@@ -18,15 +18,12 @@ from tests.golden.walk import Check, Node, Walk
 _TENSOR = "torch.Tensor"
 _PARAMETER = "torch.nn.parameter.Parameter"
 _UNINITIALIZED = "torch.nn.parameter.UninitializedParameter"
-_JAGGED = "torch.nested._internal.nested_tensor.NestedTensor"
 
 
 def _tensor(walk: Walk, path: str, value: Any, node: Node) -> None:
     name = node["class"]
     if name == _UNINITIALIZED:
         _uninitialized(walk, path, value, node)
-    elif name == _JAGGED:
-        _jagged(walk, path, value, node)
     elif walk.same(f"{path}.layout", _expected_type(node), type(value)):
         walk.same(f"{path}.class", name, _class_of(value))
         walk.same(f"{path}.dtype", node["dtype"], value.dtype.name)
@@ -45,7 +42,7 @@ def _expected_type(node: Node) -> type:
     if "quant" in node:
         return QuantizedTensor
     if "nested" in node:
-        return NestedTensor
+        return JaggedTensor if node["layout"] == "jagged" else NestedTensor
     if node["layout"] == "sparse_coo":
         return SparseTensor
     return SparseCompressedTensor if node["layout"] in COMPRESSED else ptfile.Tensor
@@ -158,14 +155,10 @@ def _nested(walk: Walk, path: str, value: NestedTensor, node: Node) -> None:
         walk.digest(f"{path}.components[{index}]", component.raw_array().tobytes(), expected)
 
 
-def _jagged(walk: Walk, path: str, value: Any, node: Node) -> None:
-    """An inert record: PyTorch builds it by a function of its own, from a dict of its parts."""
-    if check_class(walk, path, value, "torch._tensor._rebuild_from_type_v2"):
-        _, kind, (parts,), _ = value.inert_arguments
-        walk.same(f"{path}.class", node["class"], str(kind))
-        for name in ("values", "offsets", "lengths"):
-            walk.into(f"{path}.nested.{name}", parts[name], node["nested"][name])
-        walk.into(f"{path}.nested.ragged_idx", parts["_ragged_idx"], node["nested"]["ragged_idx"])
+def _jagged(walk: Walk, path: str, value: JaggedTensor, node: Node) -> None:
+    for name in ("values", "offsets", "lengths"):
+        walk.into(f"{path}.nested.{name}", getattr(value, name)(), node["nested"][name])
+    walk.into(f"{path}.nested.ragged_idx", value.ragged_dim + 1, node["nested"]["ragged_idx"])
 
 
 def _uninitialized(walk: Walk, path: str, value: Any, node: Node) -> None:
@@ -186,6 +179,7 @@ _PARTS: Mapping[type, Any] = {
     SparseTensor: _sparse,
     SparseCompressedTensor: _compressed,
     NestedTensor: _nested,
+    JaggedTensor: _jagged,
     WrapperTensor: _wrapper,
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import ptfile
-from ptfile.tensors.nested import WrapperTensor
+from ptfile.tensors.nested import JaggedTensor, WrapperTensor
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.quantized import PerTensor, QuantizedTensor
 from tests.golden.expected_objects import is_record
@@ -27,6 +27,9 @@ def check_tensor(comparison: Comparison, path: str, ours: Any, theirs: Any) -> N
         comparison.same(f"{path}.shape", ours.shape, tuple(theirs.shape))
         comparison.later(f"{path}.local", ours.attributes["_local_tensor"], theirs._local_tensor)
         return
+    if type(ours) is JaggedTensor:
+        _jagged(comparison, path, ours, theirs)
+        return
     comparison.later(f"{path}.attributes", ours.attributes, dict(theirs.__dict__))
     if type(ours) in (ptfile.Tensor, Parameter):
         _strided(comparison, path, ours, theirs)
@@ -36,15 +39,15 @@ def check_tensor(comparison: Comparison, path: str, ours: Any, theirs: Any) -> N
 
 
 def _record(comparison: Comparison, path: str, ours: Any, theirs: torch.Tensor) -> None:
-    """Tensors that are no tensors yet, and jagged ones."""
-    if type(theirs) is torch.nn.UninitializedParameter:
-        comparison.same(f"{path}.class", ours.inert_class, "torch.nn.parameter.UninitializedParameter")
-        return
-    _, kind, (parts,), _ = ours.inert_arguments
-    comparison.same(f"{path}.class", str(kind), f"{type(theirs).__module__}.{type(theirs).__qualname__}")
-    parent: Any = theirs
-    _strided(comparison, f"{path}.values", parts["values"], parent._values)  # to which PyTorch adds attributes
-    _strided(comparison, f"{path}.offsets", parts["offsets"], parent._offsets)
+    """Tensors that are no tensors yet."""
+    assert type(theirs) is torch.nn.UninitializedParameter
+    comparison.same(f"{path}.class", ours.inert_class, "torch.nn.parameter.UninitializedParameter")
+
+
+def _jagged(comparison: Comparison, path: str, ours: JaggedTensor, theirs: Any) -> None:
+    _strided(comparison, f"{path}.values", ours.values(), theirs._values)  # to which PyTorch adds attributes
+    _strided(comparison, f"{path}.offsets", ours.offsets(), theirs._offsets)
+    _same_in_torch(comparison, f"{path}.torch()", ours.torch(), theirs)
 
 
 def _strided(comparison: Comparison, path: str, ours: ptfile.Tensor, theirs: torch.Tensor) -> None:

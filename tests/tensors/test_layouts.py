@@ -12,7 +12,7 @@ import pytest
 import ptfile
 from ptfile.tensors.constants import LAYOUTS, MEMORY_FORMATS, QSCHEMES
 from ptfile.tensors.create import empty_meta
-from ptfile.tensors.nested import NestedTensor
+from ptfile.tensors.nested import JaggedTensor, NestedTensor
 from ptfile.tensors.quantized import PerChannel, PerTensor, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
 
@@ -164,6 +164,73 @@ def test_tables_of_a_nested_tensor_that_do_not_match_are_refused() -> None:
     """A size, a stride and an offset for each component."""
     with pytest.raises(ptfile.TensorError):
         nested([[2], [3]], [[1], [2]], [0])
+
+
+def jagged(**changed: Any) -> JaggedTensor:
+    """Two components, of 2 and 4 rows, with what is said of them changed."""
+    parts: dict[str, Any] = {
+        "values": ptfile.arange(12).reshape(6, 2),
+        "offsets": ptfile.tensor([0, 2, 6]),
+        "lengths": None,
+        "_ragged_idx": 1,
+        "_metadata_cache": {},
+        "requires_grad": False,
+    }
+    return JaggedTensor(parts | changed)
+
+
+def test_components_of_a_jagged_tensor_share_its_values() -> None:
+    """They are views: writing to one writes to the values."""
+    tensor = jagged()
+    assert (len(tensor), tensor.dtype, tensor.device) == (2, ptfile.int64, "cpu")
+    assert tensor.tolist() == [[[0, 1], [2, 3]], [[4, 5], [6, 7], [8, 9], [10, 11]]]
+    tensor.unbind()[0].zero_()
+    assert tensor.values().tolist()[:3] == [[0, 0], [0, 0], [4, 5]]
+
+
+def test_components_of_a_jagged_tensor_may_leave_gaps() -> None:
+    """Then it has lengths beside the offsets; the ragged dimension may be any."""
+    assert jagged(lengths=ptfile.tensor([1, 2])).tolist() == [[[0, 1]], [[4, 5], [6, 7]]]
+    columns = jagged(values=ptfile.arange(6).reshape(1, 6), _ragged_idx=2)
+    assert columns.tolist() == [[[0, 1]], [[2, 3, 4, 5]]]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"offsets": ptfile.tensor([0, 2, 7])},
+        {"offsets": ptfile.tensor([-1, 2, 6])},
+        {"offsets": ptfile.tensor([0, 4, 2])},
+        {"lengths": ptfile.tensor([1, 5])},
+        {"lengths": ptfile.tensor([1, -1])},
+    ],
+)
+def test_components_outside_the_values_are_refused(changed: Any) -> None:
+    """When they are taken out, or checked after loading."""
+    with pytest.raises(ptfile.TensorError, match="component"):
+        jagged(**changed).check()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"offsets": None},
+        {"offsets": ptfile.zeros(0, dtype=ptfile.int64)},
+        {"offsets": ptfile.tensor([0.0, 6.0])},
+        {"lengths": ptfile.tensor([1])},
+        {"values": [1, 2]},
+        {"_ragged_idx": 0},
+        {"_ragged_idx": 3},
+        {"_ragged_idx": True},
+        {"_metadata_cache": None},
+        {"requires_grad": 1},
+        {"more": 1},
+    ],
+)
+def test_parts_of_a_jagged_tensor_that_do_not_match_are_refused(changed: Any) -> None:
+    """Before any bytes are read."""
+    with pytest.raises(ptfile.TensorError):
+        jagged(**changed)
 
 
 def test_a_meta_tensor_takes_no_memory_and_has_no_elements() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from ptfile.errors import TensorError, UnsafeError, UnsupportedError, brief
 from ptfile.formats.arguments import exactly, fresh, fresh_hooks, fresh_text, no_hooks, shape_tuple, torch_utils
 from ptfile.formats.rebuild_layouts import BUILDERS as LAYOUT_BUILDERS
+from ptfile.formats.rebuild_layouts import NAMES as LAYOUT_NAMES
 from ptfile.formats.rebuild_layouts import REDUCERS as LAYOUT_REDUCERS
 from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE
 from ptfile.machine.encoder import Reducer
@@ -223,6 +224,7 @@ BUILDERS: Mapping[Global, Callable[..., object]] = {
 
 NAMES: Mapping[tuple[str, str], Meaning] = {
     **{(name.module, name.name): Meaning(call=builder) for name, builder in BUILDERS.items()},
+    **LAYOUT_NAMES,
     ("torch._tensor", "_rebuild_from_type_v2"): Meaning(call=_from_type),
     ("torch._tensor", "_rebuild_from_type"): Meaning(call=_from_type),
     ("torch.tensor", "_rebuild_from_type"): Meaning(call=_from_type),  # the module's name in 1.8

@@ -8,11 +8,13 @@ from typing import Any
 
 from ptfile.errors import TensorError, brief
 from ptfile.formats.arguments import exactly, fresh, fresh_hooks, no_hooks, shape_tuple, torch_utils
-from ptfile.machine.names import Global
+from ptfile.machine.inert import InertRecord
+from ptfile.machine.names import Global, InertName
+from ptfile.machine.policy import Meaning
 from ptfile.tensors import dtypes
 from ptfile.tensors.constants import LAYOUTS, QSCHEMES, Layout, Size
 from ptfile.tensors.create import tensor
-from ptfile.tensors.nested import NestedTensor
+from ptfile.tensors.nested import JaggedTensor, NestedTensor
 from ptfile.tensors.quantized import PerChannel, PerTensor, QuantizedTensor
 from ptfile.tensors.sparse import COMPRESSED, SparseCompressedTensor, SparseTensor
 from ptfile.tensors.storage import TypedStorage
@@ -21,6 +23,8 @@ from ptfile.tensors.tensor import Tensor
 REBUILD_SPARSE = torch_utils("_rebuild_sparse_tensor")
 REBUILD_QUANTIZED = torch_utils("_rebuild_qtensor")
 REBUILD_NESTED = torch_utils("_rebuild_nested_tensor")
+REBUILD_JAGGED = Global("torch.nested._internal.nested_tensor", "_rebuild_njt")
+_DIM_RANGE = InertName("torch._dynamo.decorators", "_DimRange")
 
 
 unchecked: ContextVar[list[Any] | None] = ContextVar("unchecked", default=None)
@@ -125,11 +129,27 @@ def _nested(buffer: object, sizes: object, strides: object, offsets: object) -> 
     return made
 
 
+def _jagged(arguments: object) -> JaggedTensor:
+    made: JaggedTensor = _note(JaggedTensor(exactly(arguments, dict, "the parts of a jagged tensor")))
+    return made
+
+
+def _dim_range() -> InertRecord:
+    """What PyTorch's compiler noted about a dimension: attributes of a jagged tensor's parts have it."""
+    return InertRecord(_DIM_RANGE, (), "new")
+
+
 BUILDERS: Mapping[Global, Callable[..., object]] = {
     REBUILD_SPARSE: _sparse,
     torch_utils("_rebuild_sparse_csr_tensor"): _sparse,  # 1.11 to 1.13, with the same arguments
     REBUILD_QUANTIZED: _quantized,
     REBUILD_NESTED: _nested,
+    REBUILD_JAGGED: _jagged,
+}
+
+NAMES: Mapping[tuple[str, str], Meaning] = {
+    (REBUILD_JAGGED.module, "NestedTensor"): Meaning(),
+    (_DIM_RANGE.module, _DIM_RANGE.name): Meaning(new=_dim_range),
 }
 
 REDUCERS: Mapping[type, Callable[[Any], tuple[Global, tuple[Any, ...]]]] = {
@@ -137,4 +157,5 @@ REDUCERS: Mapping[type, Callable[[Any], tuple[Global, tuple[Any, ...]]]] = {
     SparseCompressedTensor: _reduce_compressed,
     QuantizedTensor: _reduce_quantized,
     NestedTensor: lambda nested: (REBUILD_NESTED, nested.parts()),
+    JaggedTensor: lambda jagged: (REBUILD_JAGGED, (jagged.saved_as,)),
 }

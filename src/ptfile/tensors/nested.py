@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
-from ptfile.errors import TensorError
+from ptfile.errors import TensorError, brief
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.python_side import Attributed
@@ -95,6 +97,115 @@ class NestedTensor(Attributed):
             return f"nested_tensor({len(self)} components, dtype={self.dtype}, not read)"
         inner = ",\n  ".join(repr(component) for component in self.unbind())
         return f"nested_tensor([\n  {inner}\n])"
+
+
+class JaggedTensor(Attributed):
+    """A jagged nested tensor: components that differ in one dimension, joined along it.
+
+    `values` holds the components one behind the other along its dimension `ragged_dim`; component i begins at
+    `offsets[i]` there, and ends at `offsets[i + 1]`, or after `lengths[i]` if there are lengths: those who have them
+    leave gaps. Whether that lies inside the values is checked when the components are taken out, for it needs bytes.
+    """
+
+    __slots__ = ("saved_as",)
+
+    _PARTS = ("values", "offsets", "lengths", "_ragged_idx", "_metadata_cache", "requires_grad")
+    _OWN = ("_values", "_offsets", "_lengths", "_ragged_idx", "_metadata_cache", "_dynamo_")
+
+    def __init__(self, saved_as: dict[str, Any]) -> None:
+        """`saved_as`: the keyword arguments that PyTorch saves and builds it with."""
+        self.saved_as = saved_as
+        self.python_side = None
+        if set(saved_as) != set(self._PARTS):
+            raise TensorError(f"a jagged tensor is not made of {', '.join(map(brief, saved_as))}")
+        values, offsets, lengths, ragged_idx, cache, requires_grad = (saved_as[name] for name in self._PARTS)
+        for table in (offsets,) if lengths is None else (offsets, lengths):
+            if type(table) is not Tensor or table.ndim != 1 or table.dtype not in (dtypes.int32, dtypes.int64):
+                raise TensorError("the offsets or lengths of a jagged tensor are no 1-D tensor of integers")
+        if not isinstance(values, Tensor) or type(ragged_idx) is not int or not 1 <= ragged_idx <= values.ndim:
+            raise TensorError("a jagged tensor has no values with a ragged dimension")
+        if offsets.numel() < 1 or (lengths is not None and lengths.numel() != offsets.numel() - 1):
+            raise TensorError("a jagged tensor has offsets and lengths that do not belong together")
+        if type(cache) is not dict or type(requires_grad) is not bool:
+            raise TensorError("a jagged tensor has a cache or a requires_grad that PyTorch does not write")
+
+    @property
+    def dtype(self) -> DType:
+        return self.values().dtype
+
+    @property
+    def device(self) -> str:
+        return self.values().device
+
+    @property
+    def requires_grad(self) -> bool:
+        return bool(self.saved_as["requires_grad"])
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes by name; a dict of its own, without what PyTorch keeps in attributes for itself."""
+        return {name: value for name, value in super().attributes.items() if not name.startswith(self._OWN)}
+
+    @property
+    def ragged_dim(self) -> int:
+        """The dimension of `values`, and of each component, along which the components are joined."""
+        return int(self.saved_as["_ragged_idx"]) - 1
+
+    def values(self) -> Tensor:
+        """All components, joined."""
+        return cast("Tensor", self.saved_as["values"])
+
+    def offsets(self) -> Tensor:
+        """Where the components begin, and where the last one ends; shape (components + 1,)."""
+        return cast("Tensor", self.saved_as["offsets"])
+
+    def lengths(self) -> Tensor | None:
+        """The sizes of the components along the ragged dimension, shape (components,); None: up to the next offset."""
+        return cast("Tensor | None", self.saved_as["lengths"])
+
+    def unbind(self) -> list[Tensor]:
+        """The components, as views of the values. Raises TensorError if one lies outside them."""
+        values, offsets, lengths = self.values(), self.offsets().tolist(), self.lengths()
+        size = values.shape[self.ragged_dim]
+        sizes = [stop - start for start, stop in pairwise(offsets)] if lengths is None else lengths.tolist()
+        before = (slice(None),) * self.ragged_dim
+        components = []
+        for start, length in zip(offsets, sizes, strict=False):  # the last offset begins nothing
+            if not 0 <= start <= start + length <= size:
+                raise TensorError(f"a component of a jagged tensor is at {start}, {length} long, of {size}")
+            components.append(values[(*before, slice(start, start + length))])
+        return components
+
+    def check(self) -> None:
+        """Raise TensorError unless every component lies inside the values."""
+        self.unbind()
+
+    def tolist(self) -> list[Any]:
+        """The components as lists of Python numbers."""
+        return [component.tolist() for component in self.unbind()]
+
+    def torch(self) -> torch.Tensor:
+        """The same as a jagged `torch.Tensor` over the same values, checked."""
+        self.check()
+        import_torch()
+        module = importlib.import_module("torch.nested._internal.nested_tensor")
+
+        def plain(part: object) -> object:  # PyTorch adds its own attributes when it builds the tensor
+            return part.detach().torch() if isinstance(part, Tensor) else part
+
+        arguments = {name: plain(part) for name, part in self.saved_as.items()}
+        arguments["_metadata_cache"] = {name: plain(part) for name, part in self.saved_as["_metadata_cache"].items()}
+        return cast("torch.Tensor", module.NestedTensor(**arguments))
+
+    def __len__(self) -> int:
+        return self.offsets().shape[0] - 1
+
+    def __repr__(self) -> str:
+        parts = [part for part in (self.values(), self.offsets(), self.lengths()) if part is not None]
+        if not all(part.untyped_storage().is_loaded for part in parts):
+            return f"nested_tensor({len(self)} components, dtype={self.dtype}, layout=jagged, not read)"
+        inner = ",\n  ".join(repr(component) for component in self.unbind())
+        return f"nested_tensor([\n  {inner}\n], layout=jagged)"
 
 
 class WrapperTensor(Attributed):

@@ -117,7 +117,7 @@ class JaggedTensor(Attributed):
         self.saved_as = saved_as
         self.python_side = None
         if set(saved_as) != set(self._PARTS):
-            raise TensorError(f"a jagged tensor is not made of {', '.join(map(brief, saved_as))}")
+            raise TensorError(f"a jagged tensor is not made of {brief(saved_as)}")
         values, offsets, lengths, ragged_idx, cache, requires_grad = (saved_as[name] for name in self._PARTS)
         for table in (offsets,) if lengths is None else (offsets, lengths):
             if type(table) is not Tensor or table.ndim != 1 or table.dtype not in (dtypes.int32, dtypes.int64):

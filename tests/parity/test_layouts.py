@@ -123,6 +123,50 @@ def test_nested_tensors_are_the_same_on_both_sides() -> None:
     assert [part.tolist() for part in ours.torch().unbind()] == ours.tolist()
 
 
+def jagged_tensors() -> list[torch.Tensor]:
+    rows, offsets = torch.arange(20.0).reshape(10, 2), torch.tensor([0, 3, 6, 10])
+    components = [torch.ones(2), torch.arange(3.0)]
+    noted: Any = torch.nested.nested_tensor(components, layout=torch.jagged)
+    noted.note = "kept"
+    columns = torch.nested.nested_tensor_from_jagged(rows.reshape(2, 10), offsets, jagged_dim=2)
+    return [
+        torch.nested.nested_tensor(components, layout=torch.jagged, requires_grad=True),
+        torch.nested.nested_tensor(components, layout=torch.jagged, dtype=torch.bfloat16),
+        torch.nested.nested_tensor_from_jagged(rows, offsets, torch.tensor([1, 3, 2])),
+        torch.nested.nested_tensor_from_jagged(rows, offsets.int(), min_seqlen=3, max_seqlen=4),
+        torch.nested.narrow(rows, 1, torch.arange(10) % 2, torch.ones(10, dtype=torch.int64), layout=torch.jagged),
+        columns,
+        columns.transpose(1, 2),
+        noted,
+    ]
+
+
+@pytest.mark.parametrize("theirs", jagged_tensors(), ids=lambda t: f"{t.dtype}-{t._ragged_idx}-{t._lengths is None}")
+def test_jagged_tensors_are_the_same_on_both_sides(theirs: Any) -> None:
+    """Components, PyTorch's own tensor with its attributes, and the bytes."""
+    data = saved(torch.save, theirs)
+    ours = ptfile.load(io.BytesIO(data))
+    assert saved(ptfile.save, ours) == data
+    assert ours.tolist() == [part.tolist() for part in theirs.unbind()]
+    back: Any = ours.torch()
+    assert type(back) is type(theirs)
+    assert (back.dtype, back.requires_grad, back._ragged_idx) == (
+        theirs.dtype,
+        theirs.requires_grad,
+        theirs._ragged_idx,
+    )
+    assert [part.tolist() for part in back.unbind()] == ours.tolist()
+    assert vars(back).get("note") == vars(theirs).get("note")
+
+
+def test_a_jagged_tensor_that_reaches_outside_its_values_is_refused() -> None:
+    """As soon as it is loaded."""
+    theirs = torch.nested.nested_tensor_from_jagged(torch.ones(10), torch.tensor([0, 3, 10]))
+    theirs._offsets[1] = 11
+    with pytest.raises(ptfile.TensorError, match="component"):
+        ptfile.load(io.BytesIO(saved(torch.save, theirs)))
+
+
 class Marked(torch.Tensor):  # type: ignore[misc, unused-ignore]
     """A subclass with an attribute."""
 

@@ -6,10 +6,10 @@ import importlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
-from ptfile.errors import TensorError, brief
+from ptfile.errors import TensorError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.python_side import Attributed
+from ptfile.tensors.python_side import Attributed, PythonSide, give_attributes
 from ptfile.tensors.storage import import_torch
 from ptfile.tensors.tensor import Tensor
 
@@ -117,7 +117,7 @@ class JaggedTensor(Attributed):
         self.saved_as = saved_as
         self.python_side = None
         if set(saved_as) != set(self._PARTS):
-            raise TensorError(f"a jagged tensor is not made of {brief(saved_as)}")
+            raise TensorError("a jagged tensor has other parts than PyTorch gives it")
         values, offsets, lengths, ragged_idx, cache, requires_grad = (saved_as[name] for name in self._PARTS)
         for table in (offsets,) if lengths is None else (offsets, lengths):
             if type(table) is not Tensor or table.ndim != 1 or table.dtype not in (dtypes.int32, dtypes.int64):
@@ -195,7 +195,8 @@ class JaggedTensor(Attributed):
 
         arguments = {name: plain(part) for name, part in self.saved_as.items()}
         arguments["_metadata_cache"] = {name: plain(part) for name, part in self.saved_as["_metadata_cache"].items()}
-        return cast("torch.Tensor", module.NestedTensor(**arguments))
+        made = module.NestedTensor(**arguments)
+        return cast("torch.Tensor", give_attributes(PythonSide(state=self.attributes), made))
 
     def __len__(self) -> int:
         return self.offsets().shape[0] - 1

@@ -70,7 +70,7 @@ from ptfile.tensors.dtypes import (
 from ptfile.tensors.generator import Generator
 from ptfile.tensors.nested import JaggedTensor, NestedTensor, WrapperTensor
 from ptfile.tensors.parameter import Parameter
-from ptfile.tensors.quantized import QuantizedTensor
+from ptfile.tensors.quantized import PerChannel, PerTensor, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
 from ptfile.tensors.storage import Storage as UntypedStorage
 from ptfile.tensors.storage import TypedStorage
@@ -90,6 +90,8 @@ __all__ = [
     "MemoryFormat",
     "NestedTensor",
     "Parameter",
+    "PerChannel",
+    "PerTensor",
     "PtfileError",
     "QScheme",
     "QuantizedTensor",

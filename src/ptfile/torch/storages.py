@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import serialization
 from torch.overrides import has_torch_function_unary
@@ -16,7 +17,10 @@ from ptfile._types import Buffer
 from ptfile.formats.zip_records import StoredBytes
 from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import Bytes
 
+_ALIGNMENT = 64
+"""Of PyTorch's own memory, in bytes."""
 _COPIED = 64 << 10
 """Storages of fewer bytes are copied: that costs less than a view of them."""
 
@@ -171,14 +175,20 @@ class LoadedTorchStorages:
             return torch.from_numpy(stored.read()).untyped_storage()
         if not nbytes:
             return torch.UntypedStorage(0, device="cpu")
-        # In PyTorch's own memory, for its alignment; but as the memory of another, since loaded storages do not grow.
-        data = torch.empty(nbytes, dtype=torch.uint8, device="cpu").numpy()
+        data = _aligned(nbytes)
         stored.read_into(data)
         return torch.from_numpy(data).untyped_storage()
 
 
 def _text(part: Any) -> Any:
     return part.decode("ascii") if isinstance(part, bytes) else part  # Python 2
+
+
+def _aligned(nbytes: int) -> Bytes:
+    """Fresh memory, aligned as PyTorch's own is. It is numpy's, which asks for huge pages where they save time."""
+    room = np.empty(nbytes + _ALIGNMENT - 1, np.uint8)
+    start = -room.__array_interface__["data"][0] % _ALIGNMENT
+    return room[start : start + nbytes]
 
 
 def _memory(storage: torch.UntypedStorage) -> memoryview:

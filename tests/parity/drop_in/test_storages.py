@@ -77,6 +77,13 @@ def test_a_storage_and_its_tensors_share_memory_again(lib: Any, options: Any) ->
     assert tail[0] == 7
 
 
+@pytest.mark.parametrize("numel", [1, 3, 16, 1000, 3 << 20])
+def test_loaded_storages_are_aligned(lib: Any, numel: int) -> None:
+    """To 64 bytes, as vector instructions like it, beside tensors of odd sizes."""
+    values = [torch.zeros(1, dtype=torch.uint8), torch.zeros(numel), torch.zeros(5, dtype=torch.int8)]
+    assert [value.data_ptr() % 64 for value in loaded(lib, saved(lib, values))] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
 def test_one_storage_met_twice_is_one(lib: Any, options: Any) -> None:
     """The very same object in the tree, and the same memory."""

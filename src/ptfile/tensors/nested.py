@@ -17,7 +17,37 @@ if TYPE_CHECKING:
     import torch
 
 
-class NestedTensor(Attributed):
+class _Components(Attributed):
+    """What all nested tensors do: they are several tensors in the memory of one."""
+
+    __slots__ = ()
+
+    def values(self) -> Tensor:
+        """The tensor in whose memory the components lie."""
+        raise NotImplementedError
+
+    def unbind(self) -> list[Tensor]:
+        """The components, as views of the values. Raises TensorError if one lies outside them."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> DType:
+        return self.values().dtype
+
+    @property
+    def device(self) -> str:
+        return self.values().device
+
+    def check(self) -> None:
+        """Raise TensorError unless every component lies inside the values."""
+        self.unbind()
+
+    def tolist(self) -> list[Any]:
+        """The components as lists of Python numbers."""
+        return [component.tolist() for component in self.unbind()]
+
+
+class NestedTensor(_Components):
     """A strided nested tensor: a flat buffer, and for each component its shape, strides and offset in it.
 
     `sizes` and `strides` have shape (components, dimensions), `offsets` (components,); all count elements and are
@@ -39,14 +69,6 @@ class NestedTensor(Attributed):
         self._strides = strides
         self._offsets = offsets
         self.python_side = None
-
-    @property
-    def dtype(self) -> DType:
-        return self._buffer.dtype
-
-    @property
-    def device(self) -> str:
-        return self._buffer.device
 
     @property
     def requires_grad(self) -> bool:
@@ -74,14 +96,6 @@ class NestedTensor(Attributed):
             components.append(Tensor(base.untyped_storage(), base.dtype, place, shape, view, base.requires_grad))
         return components
 
-    def check(self) -> None:
-        """Raise TensorError unless every component lies inside the buffer."""
-        self.unbind()
-
-    def tolist(self) -> list[Any]:
-        """The components as lists of Python numbers."""
-        return [component.tolist() for component in self.unbind()]
-
     def torch(self) -> torch.Tensor:
         """The same as a nested `torch.Tensor` over the same buffer, checked."""
         self.check()
@@ -99,7 +113,7 @@ class NestedTensor(Attributed):
         return f"nested_tensor([\n  {inner}\n])"
 
 
-class JaggedTensor(Attributed):
+class JaggedTensor(_Components):
     """A jagged nested tensor: components that differ in one dimension, joined along it.
 
     `values` holds the components one behind the other along its dimension `ragged_dim`; component i begins at
@@ -128,14 +142,6 @@ class JaggedTensor(Attributed):
             raise TensorError("a jagged tensor has offsets and lengths that do not belong together")
         if type(cache) is not dict or type(requires_grad) is not bool:
             raise TensorError("a jagged tensor has a cache or a requires_grad that PyTorch does not write")
-
-    @property
-    def dtype(self) -> DType:
-        return self.values().dtype
-
-    @property
-    def device(self) -> str:
-        return self.values().device
 
     @property
     def requires_grad(self) -> bool:
@@ -175,14 +181,6 @@ class JaggedTensor(Attributed):
                 raise TensorError(f"a component of a jagged tensor is at {start}, {length} long, of {size}")
             components.append(values[(*before, slice(start, start + length))])
         return components
-
-    def check(self) -> None:
-        """Raise TensorError unless every component lies inside the values."""
-        self.unbind()
-
-    def tolist(self) -> list[Any]:
-        """The components as lists of Python numbers."""
-        return [component.tolist() for component in self.unbind()]
 
     def torch(self) -> torch.Tensor:
         """The same as a jagged `torch.Tensor` over the same values, checked."""

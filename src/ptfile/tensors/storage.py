@@ -60,7 +60,7 @@ class Storage:
     def deferred(cls, nbytes: int, fetch: Callable[[], Bytes] | None, device: str = "cpu") -> Storage:
         """A storage whose bytes come later: `fetch()` is called once, when they are first needed.
 
-        It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that only `fill` can bring.
+        It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that nobody may ask for.
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")

@@ -51,3 +51,8 @@ def fresh_text(text: str) -> str:
 def fresh(numbers: tuple[int, ...]) -> tuple[int, ...]:
     """A copy: a pickler writes a tuple that it has met before as a reference, and PyTorch makes new ones each time."""
     return (*numbers,)
+
+
+def python2_text(value: object) -> object:
+    """Text, where Python 2 wrote a string of ASCII that encoding="bytes" leaves as bytes; else the value itself."""
+    return value.decode("ascii") if type(value) is bytes and value.isascii() else value

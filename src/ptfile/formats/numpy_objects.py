@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptfile.errors import FormatError, TensorError, UnsafeError
+from ptfile.formats.arguments import python2_text
 from ptfile.machine.policy import Meaning, TypeRules
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ _MODULES = ("numpy.core", "numpy._core")
 
 def _any_dtype(name: object, align: object = False, copy: object = True) -> np.dtype[Any]:
     """A dtype of plain values, or of objects, which are whatever else the pickle holds."""
-    return np.dtype("O") if name in ("O8", "O4") else _dtype(name, align, copy)
+    return np.dtype("O") if python2_text(name) in ("O8", "O4") else _dtype(name, align, copy)
 
 
 def _dtype(name: object, align: object = False, copy: object = True) -> np.dtype[Any]:
+    name = python2_text(name)
     if type(name) is not str or type(align) not in (bool, int) or type(copy) not in (bool, int):
         raise FormatError("a numpy dtype is not built from a name and two flags")
     if not _VALUE_DTYPE.fullmatch(name):
@@ -53,6 +55,7 @@ def _set_dtype_state(target: np.dtype[Any], state: object) -> None:
     if type(state) is not tuple or len(state) not in (8, 9) or state[0] not in _DTYPE_VERSIONS:
         raise FormatError("the state of a numpy dtype is not one that numpy writes")
     _, order, subarray, names, fields, size, alignment, flags, *metadata = state
+    order = python2_text(order)
     if type(order) is not str or order not in ("<", ">", "|", "=") or subarray is not None:
         raise FormatError("the state of a numpy dtype is not one that numpy writes, or that of a subarray")
     if target.kind in "mM":
@@ -86,6 +89,8 @@ def _unit(metadata: list[object]) -> str:
 
 
 def _structured(names: object, fields: object, size: object, flags: object) -> np.dtype[Any]:
+    if type(names) is tuple and type(fields) is dict:
+        names, fields = tuple(map(python2_text, names)), {python2_text(name): fields[name] for name in fields}
     if type(names) is not tuple or type(fields) is not dict or list(map(type, names)) != [str] * len(names):
         raise FormatError("the fields of a numpy dtype are not those that it names")
     if type(size) is not int or type(flags) is not int or set(names) != set(fields):

@@ -182,10 +182,11 @@ def _date(packed: object) -> datetime.date:
 
 def check_attributes(kind: type, state: object) -> dict[str, Any]:
     """The state, if it is a dict of attributes that hide nothing of the class."""
-    if type(state) is not dict or not all(type(name) is str for name in state):
+    if type(state) is not dict or not all(type(name) in (str, bytes) for name in state):
         raise FormatError(f"the state of a {kind.__name__} is not a dict of attributes")
     for name in state:
-        if name.startswith("__") or hasattr(kind, name):
+        # Python 2's, read with encoding="bytes", hide nothing: Python keeps them under their bytes, where no one looks.
+        if type(name) is str and (name.startswith("__") or hasattr(kind, name)):
             raise UnsafeError(f"the attribute {name} of a {kind.__name__} would hide its own", name=name)
     return state
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptfile.errors import FormatError, UnsafeError, brief
-from ptfile.formats.arguments import fresh, fresh_text
+from ptfile.formats.arguments import fresh, fresh_text, python2_text
 from ptfile.machine.encoder import Reducer
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, TypeRules
@@ -41,6 +41,7 @@ def _size(sizes: object = ()) -> Size:
 
 
 def _device(kind: object, index: object = None) -> Device:
+    kind = python2_text(kind)
     if type(kind) is not str or not (index is None or type(index) is int):
         raise FormatError("a torch.device is not built from a name and a number")
     return Device(kind, index)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import ptfile
 from ptfile.tensors import dtypes
-from tests.parity.worlds import DTYPES, PtfileWorld, StoragePlan, TensorPlan, TorchWorld, trees
+from tests.parity.worlds import DTYPES, WORDS, DTypePlan, PtfileWorld, StoragePlan, TensorPlan, TorchWorld, trees
 
 
 def saved(save: Any, value: Any, **options: Any) -> bytes:
@@ -34,11 +34,50 @@ def assert_equal_bytes(plan: Any, **options: Any) -> bytes:
     return ours
 
 
-@given(plan=trees(), protocol=st.integers(2, 5))
+@given(plan=trees(WORDS), protocol=st.integers(2, 5))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_tree_is_saved_to_the_same_bytes(plan: Any, protocol: int) -> None:
     """Trees of every dtype and view, with storages shared, in every binary protocol."""
     assert_equal_bytes(plan, pickle_protocol=protocol)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_text_that_pytorch_writes_too_is_saved_to_the_same_bytes(word: str, protocol: int) -> None:
+    """Before and behind the tensors; as the one object of that text in the program, and as another one."""
+    tensor = TensorPlan(StoragePlan(dtypes.float32, bytes(4)), 0, (1,), (1,))
+    untyped = TensorPlan(StoragePlan(dtypes.uint16, bytes(4)), 0, (1,), (1,))
+    other = f"{word[:1]}{word[1:]}"
+    assert other is not word
+    values = [tensor, untyped, DTypePlan("float32"), DTypePlan("int8")]
+    for order in ([word, *values, other], [*values, word, word], [other, *values, other, word]):
+        assert_equal_bytes(order, pickle_protocol=protocol)
+        assert_equal_bytes({word: order}, pickle_protocol=protocol)
+
+
+def values_with_the_word_torch() -> list[Any]:
+    """A value for each way in which a pickler begins and ends one, new objects each time."""
+    own: list[Any] = []
+    holds_itself = (own, "torch")
+    own.append(holds_itself)
+    empty: list[Any] = [(), [], {}, set(), b"", "", None]
+    tuples: list[Any] = [("torch",), ("torch", 1), ("torch", 2, 3), ("torch", 2, 3, 4), holds_itself]
+    batches: list[Any] = [["torch"], [1, "torch"], {"torch": 1}, {"torch": 2, "cpu": "torch"}, {"torch"}]
+    return [*empty, *tuples, *batches, frozenset({"torch"}), OrderedDict(torch=1), complex(1, 2), 1 << 70, 1.5, "torch"]
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize("pickle_module", [pickle, dill, cloudpickle])
+def test_frames_end_where_pytorchs_do_when_the_object_holds_the_word_torch(protocol: int, pickle_module: Any) -> None:
+    """Frames of 64 KiB that end in each kind of value, and large bytes and texts that stand outside all frames."""
+    paddings = range(0, 400, 7 if pickle_module is pickle else 50)
+    many = [value for _ in range(250) for value in values_with_the_word_torch()]
+    large = [value for value in values_with_the_word_torch() for value in (bytes(65_536), value, "a" * 65_535, value)]
+    for obj in ([b"-" * 65_200, b"-" * padding, *(large if padding % 100 == 0 else many)] for padding in paddings):
+        ours, theirs = (
+            saved(s, obj, pickle_protocol=protocol, pickle_module=pickle_module) for s in (ptfile.save, torch.save)
+        )
+        assert ours == theirs
 
 
 @given(plan=trees())

@@ -7,6 +7,7 @@ values in a tree are the very same Python objects in both worlds, so that identi
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,19 +137,23 @@ def tensor_plans(draw: st.DrawFn, storage: StoragePlan) -> TensorPlan:
     return TensorPlan(storage, offset, tuple(shape), tuple(stride), grad)
 
 
+WORDS = ["torch", "cpu", "storage", "FloatStorage", "float32", "_rebuild_tensor_v2", "Size", "device", "collections"]
+"""Texts that PyTorch writes too: the same objects, some of them, so that a pickler writes the second as a reference."""
 SCALARS: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.binary(max_size=8)
 )
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> Any:
+def trees(draw: st.DrawFn, words: Sequence[str] = ()) -> Any:
     """A tree of containers, scalars, dtypes and tensors, in which tensors and storages are met more than once."""
     storages = draw(st.lists(storage_plans(), max_size=3))
     tensors: list[TensorPlan] = []
     for storage in storages:
         tensors += draw(st.lists(tensor_plans(storage), max_size=3))
     leaves = SCALARS | st.sampled_from(DTYPES).map(lambda dtype: DTypePlan(dtype.name))
+    if words:
+        leaves |= st.sampled_from(words)
     if tensors:
         leaves |= st.sampled_from(tensors) | st.sampled_from(tensors)
     untyped = [plan for plan in storages if not any(tensor.storage is plan for tensor in tensors)]

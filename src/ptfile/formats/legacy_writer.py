@@ -12,7 +12,7 @@ from ptfile.containers.sniff import LEGACY_MAGIC
 from ptfile.formats.legacy_reader import COUNT_SIZE, PROTOCOL_VERSION
 from ptfile.formats.ranges import check_little_endian_machine
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.vocabulary import REDUCERS
+from ptfile.formats.vocabulary import REDUCERS, SHARED_WORD
 from ptfile.machine.encoder import Encoder
 from ptfile.machine.names import InertName
 from ptfile.sinks import Sink
@@ -48,7 +48,13 @@ class LegacySave:
         """`key` names the storages by the order in which the pickler meets them. PyTorch's keys are addresses."""
         check_little_endian_machine()
         ids = _SavedIds(key)
-        encoder = Encoder(REDUCERS, ids.persistent_id, pickle_module=pickle_module, protocol=pickle_protocol)
+        encoder = Encoder(
+            REDUCERS,
+            ids.persistent_id,
+            pickle_module=pickle_module,
+            protocol=pickle_protocol,
+            shared_word=SHARED_WORD,
+        )
         buffer = io.BytesIO()
 
         def dump(plain: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ptfile.errors import FormatError, UnsafeError, brief
 from ptfile.formats.arguments import fresh, fresh_text, python2_text
-from ptfile.machine.encoder import Reducer
+from ptfile.machine.encoder import Apart, Reducer
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, TypeRules
 from ptfile.tensors import dtypes
@@ -26,8 +26,8 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.generator import Generator
 from ptfile.tensors.tensor import Tensor
 
-SIZE = Global("torch", "Size")
-DEVICE = Global("torch", "device")
+SIZE = Global("torch", fresh_text("Size"))
+DEVICE = Global("torch", fresh_text("device"))
 GENERATOR = Global("torch._C", "Generator")
 GET_LAYOUT = Global("torch.serialization", "_get_layout")
 _TORCH_IN_UTILS = Global("torch._utils", "torch")
@@ -103,7 +103,7 @@ def _reduce_device(device: Device) -> tuple[Global, tuple[Any, ...]]:
 
 
 REDUCERS: Mapping[type, Reducer] = {
-    DType: lambda dtype: Global("torch", dtype.name),
+    DType: lambda dtype: Apart(Global("torch", fresh_text(dtype.name))),
     QScheme: lambda scheme: Global("torch", scheme.name),
     MemoryFormat: lambda order: Global("torch._utils", f"torch.{order.name}"),
     Layout: lambda layout: (GET_LAYOUT, (f"torch.{layout.name}",)),

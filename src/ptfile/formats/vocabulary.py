@@ -22,6 +22,8 @@ LOOK_INTO_IT = "Load it with unknown='inert' to look into it without running any
 _ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, which runs the code that it names"
 
 REDUCERS: Mapping[type, Reducer] = {**rebuild.REDUCERS, **torch_constants.REDUCERS}
+SHARED_WORD = "torch"
+"""The module of theirs whose name is a word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from ptfile.containers.zip_writer import ALIGNMENT, ZipWriter, plan
 from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.storages import LoadedStorages, MapLocation, SavedStorages, StoragesToSave
-from ptfile.formats.vocabulary import REDUCERS
+from ptfile.formats.vocabulary import REDUCERS, SHARED_WORD
 from ptfile.formats.zip_records import StoredBytes, ZipRecords
 from ptfile.machine.encoder import Encoder, Reducer
 from ptfile.sinks import Sink
@@ -82,11 +82,17 @@ class ZipSave:
         pickle_protocol: int = 2,
         options: ZipOptions = DEFAULT_OPTIONS,
         storages: StoragesToSave | None = None,
-        reducers: Mapping[type, Reducer] = REDUCERS,
+        reducers: Mapping[type, Reducer] | None = None,
     ) -> None:
         """`storages` and `reducers` say how the objects of a framework are saved; ptfile's own if not given."""
         storages = storages or SavedStorages()
-        encoder = Encoder(reducers, storages.persistent_id, pickle_module=pickle_module, protocol=pickle_protocol)
+        encoder = Encoder(
+            REDUCERS if reducers is None else reducers,
+            storages.persistent_id,
+            pickle_module=pickle_module,
+            protocol=pickle_protocol,
+            shared_word=SHARED_WORD if reducers is None else None,
+        )
         self._pickle = encoder.encode(value)
         self._head = [
             (".format_version", _FORMAT_VERSION),

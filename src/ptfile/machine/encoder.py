@@ -18,6 +18,7 @@ import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias, cast
@@ -27,8 +28,20 @@ from ptfile.errors import UnsupportedError
 from ptfile.machine.decoder import decode
 from ptfile.machine.inert import InertRecord, posing, reduce_inert
 from ptfile.machine.names import Global, InertName
+from ptfile.machine.stand_ins import without_stand_ins
 
-Reducer: TypeAlias = Callable[[Any], "tuple[Any, ...] | Global"]
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """The name of an object whose module's name is, in PyTorch, another string than that of all others, though equal.
+
+    Picklers write a string that they have met as a reference: they go by identity.
+    """
+
+    name: Global
+
+
+Reducer: TypeAlias = Callable[[Any], "tuple[Any, ...] | Global | Apart"]
 """From an object to what `__reduce__` would return, with a `Global` as function; or to the name it is saved as."""
 
 _LETTERS = string.ascii_letters + "_"
@@ -64,7 +77,12 @@ class Encoder:
         *,
         pickle_module: Any,
         protocol: int,
+        shared_word: str | None = None,
     ) -> None:
+        """`shared_word`: a module among the reducers' names that PyTorch holds as the same object as the user's text.
+
+        Python keeps one object of each word that stands in a program, and picklers write the second as a reference.
+        """
         self._reducers: dict[type, Reducer] = {
             Global: lambda name: name,
             InertName: lambda name: Global(name.module, name.name),
@@ -76,6 +94,8 @@ class Encoder:
         self._protocol = protocol if protocol >= 0 else pickle.HIGHEST_PROTOCOL
         self._written: Counter[bytes] = Counter()  # what holds an alias in the pickle, and how often
         self._modules: set[int] = set()  # the aliases, as objects, that are in the pickler's memo
+        self._shared_word = None if shared_word is None else sys.intern(shared_word)
+        self._stand_ins = False  # whether an alias was written in place of a string of the user's
 
     def encode(self, value: object) -> list[Buffer]:
         """Return the pickle, in pieces: a second copy of a large one would cost as much memory again.
@@ -87,9 +107,7 @@ class Encoder:
         members = {
             "dispatch_table": {**theirs, **{kind: self._adapt(reducer) for kind, reducer in self._reducers.items()}},
             # Called for every object: a function of the class is one call less than a method that calls it.
-            "persistent_id": staticmethod(
-                self._persistent_id if self._pickle_module is pickle else self._refuse_inert_names
-            ),
+            "persistent_id": staticmethod(self._persistent_id_for_pickler()),
         }
         pickler = type("Pickler", (self._pickle_module.Pickler,), members)
         file = _Pieces()
@@ -102,14 +120,31 @@ class Encoder:
             posing.depth -= 1
             vars(_current).clear()
             vars(_current).update(before)
-        return self._with_real_names(file.pieces)
+        pieces = self._with_real_names(file.pieces)
+        return [without_stand_ins(b"".join(pieces))] if self._stand_ins else pieces
 
     def _adapt(self, reducer: Reducer) -> Callable[[Any], Any]:
         def reduce(obj: Any) -> Any:
             reduced = reducer(obj)
+            if isinstance(reduced, Apart):
+                return self._save_as_name(obj, reduced.name, apart=True)
             return self._save_as_name(obj, reduced) if isinstance(reduced, Global) else reduced
 
         return reduce
+
+    def _persistent_id_for_pickler(self) -> Callable[[object], object]:
+        find = self._persistent_id if self._pickle_module is pickle else self._refuse_inert_names
+        word = self._shared_word
+        if word is None or self._protocol < _MODULES_ARE_STRINGS:
+            return find
+
+        def find_or_stand_in(obj: object) -> object:
+            if obj is word:
+                self._stand_ins = True
+                return self._module(word)
+            return find(obj)
+
+        return find_or_stand_in
 
     def _refuse_inert_names(self, obj: object) -> object:
         """Other picklers write classes that they cannot import by value: not what an inert name stands for."""
@@ -118,13 +153,13 @@ class Encoder:
             raise UnsupportedError(problem, fix="Save inert records without pickle_module")
         return self._persistent_id(obj)
 
-    def _save_as_name(self, obj: Any, name: Global) -> Any:
+    def _save_as_name(self, obj: Any, name: Global, *, apart: bool = False) -> Any:
         """Return what `__reduce__` returns for an object that is a global variable, having set the stage for it."""
         if "." in name.name and self._protocol < _MODULES_ARE_STRINGS and sys.version_info < (3, 13):
             # Before Python 3.13, which does this itself and in its own way, a dotted name is an attribute of the rest.
             parent, _, last = name.name.rpartition(".")
             return getattr, (getattr(obj, "parent", None) or Global(name.module, parent), last)
-        alias = _alias(name.module, type(obj).__name__)
+        alias = self._module(name.module, apart=apart)
         # Where picklers look for an object's module; it is the same for every save.
         if isinstance(obj, type):
             obj.__module__ = alias
@@ -134,13 +169,18 @@ class Encoder:
         for part in reversed(rest):  # a dotted name is looked up step by step
             obj = SimpleNamespace(**{part: obj})
         _current.name, _current.object = first, obj
-        raw = alias.encode()
         if self._protocol < _MODULES_ARE_STRINGS:
-            self._written[b"c" + raw + b"\n" + first.encode() + b"\n"] += 1
-        elif id(alias) not in self._modules:
-            self._modules.add(id(alias))
-            self._written[b"\x8c" + bytes([len(raw)]) + raw] += 1
+            self._written[b"c" + alias.encode() + b"\n" + first.encode() + b"\n"] += 1
         return name.name
+
+    def _module(self, module: str, *, apart: bool = False) -> str:
+        """The alias of a module, which the pickler is about to write if it has not."""
+        alias = _alias(module, apart)
+        if self._protocol >= _MODULES_ARE_STRINGS and id(alias) not in self._modules:
+            self._modules.add(id(alias))
+            raw = alias.encode()
+            self._written[b"\x8c" + bytes([len(raw)]) + raw] += 1
+        return alias
 
     def _with_real_names(self, pieces: list[bytes | bytearray]) -> list[Buffer]:
         """Put the first letters of the modules back, in each place where the pickler wrote an alias."""
@@ -155,11 +195,8 @@ class Encoder:
 
 
 @functools.cache  # one object per argument: picklers write a string that they have met as a reference
-def _alias(module: str, kind: str) -> str:  # noqa: ARG001  (it is part of the key)
-    """The alias of a module for objects of one kind, ready to be imported.
-
-    Kinds differ because PyTorch's do: `torch.float32` and `torch.FloatStorage` have equal but not identical modules.
-    """
+def _alias(module: str, apart: bool) -> str:  # noqa: ARG001  (it is part of the key)
+    """The alias of a module, ready to be imported."""
     first = _TO_ALIAS.get(module[:1])
     if first is None or len(module.encode()) > 255:
         raise UnsupportedError(f"the module name {module!r} cannot be written to a pickle")

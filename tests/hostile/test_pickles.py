@@ -152,9 +152,9 @@ def test_a_huge_view_of_a_small_storage_is_not_written_out() -> None:
         load(call(rebuild, tensor, name("torch", "float32"), plain("xla:0"), FALSE), b"a")
 
 
-@pytest.mark.parametrize("numel", [1 << 20_000, -(1 << 20_000), 1 << 63], ids=["huge", "negative", "2**63"])
+@pytest.mark.parametrize("numel", [1 << 14_000, -(1 << 14_000), 1 << 63], ids=["huge", "negative", "2**63"])
 def test_a_count_that_no_file_can_have_is_refused(numel: int) -> None:
-    """Python does not even write such a number out for a message."""
+    """Nor is it written out in the message."""
     with pytest.raises(ptfile.TensorError):
         load(storage("FloatStorage", "0", plain(numel)), b"abcd")
 

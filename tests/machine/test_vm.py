@@ -25,8 +25,8 @@ POLICY = Policy(
         ("torch", "FloatStorage"): Meaning(),
         ("collections", "OrderedDict"): Meaning(call=OrderedDict, new=OrderedDict),
         ("builtins", "bytearray"): Meaning(call=lambda *args: bytearray(*args)),
-        ("builtins", "set"): Meaning(call=set),
-        ("builtins", "frozenset"): Meaning(call=frozenset),
+        ("builtins", "set"): Meaning(set, call=set),
+        ("builtins", "frozenset"): Meaning(frozenset, call=frozenset),
         ("_codecs", "encode"): Meaning(call=lambda text, coding: text.encode(coding)),
         ("builtins", "bytes"): Meaning(call=bytes),
     },
@@ -229,3 +229,66 @@ def test_no_program_raises_anything_but_our_errors(names: list[str], data: st.Da
             program += data.draw(st.binary(max_size=9))
     with contextlib.suppress(PtfileError):
         run(bytes(program) + b".")
+
+
+@pytest.mark.parametrize(
+    ("data", "limits"),
+    [
+        (b"(NNNNNl.", Limits(opcodes=7)),
+        (pickle.dumps("a" * 21, 4), Limits(text_size=20)),
+        (pickle.dumps(b"a" * 21, 4), Limits(text_size=20)),
+        (pickle.dumps(bytearray(21), 5), Limits(text_size=20)),
+        (pickle.dumps(["a", "b", "c"], 2), Limits(memo=3)),
+        (pickle.dumps(["a", "b", "c"], 4), Limits(memo=3)),
+        (pickle.dumps(10**20, 2), Limits(integer_digits=19)),
+        (pickle.dumps(10**20, 0), Limits(integer_digits=19)),
+        (pickle.dumps(1 << 30_000, 2), Limits()),
+        (b"(ctorch\nfloat32\nctorch\nFloatStorage\nl.", Limits(names=1)),
+        (b"]" * 2_000 + b"a" * 1_999 + b".", Limits()),  # no mark, and deep all the same
+        (b"]q\x00" + b"h\x00]q\x01a0h\x01q\x000" * 2_000 + b".", Limits()),  # from the outside in
+    ],
+)
+def test_what_a_pickle_may_cost_is_limited(data: bytes, limits: Limits) -> None:
+    """Each bound is an error that says which, before more than that was spent."""
+    with pytest.raises(LimitError) as caught:
+        run(data, limits=limits)
+    assert caught.value.actual > caught.value.allowed
+    assert caught.value.offset is not None
+
+
+def doubling(levels: int) -> bytes:
+    """A list that is twice in the next one, and so on."""
+    steps = b"".join(b"(h%ch%clq%c0" % (level, level, level + 1) for level in range(levels))
+    return b"\x80\x02]q\x000" + steps + b"h%c." % levels
+
+
+def test_lists_that_double_are_loaded_while_a_walk_through_all_of_it_ends() -> None:
+    """Python itself writes such a list out without noticing what it has written before."""
+    value = run(doubling(10))
+    assert value[0] is value[1]
+    with pytest.raises(LimitError) as caught:
+        run(doubling(30))
+    assert caught.value.limit == "shared"
+    assert run(doubling(12), limits=Limits(shared=10_000))[0][0][0]
+    with pytest.raises(LimitError):
+        run(doubling(14), limits=Limits(shared=10_000))
+
+
+def test_one_text_handed_to_calls_again_and_again_is_refused() -> None:
+    """Each call makes a copy of it: memory that the file does not have."""
+    text = pickle.dumps("a" * 100_000, 2)[:-1]
+    call = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R"
+    few, many = (text + b"]" + (call + b"a") * count + b"\x86." for count in (10, 1_000))
+    assert run(few)[1] == [b"a" * 100_000] * 10
+    with pytest.raises(LimitError) as caught:
+        run(many)
+    assert caught.value.limit == "shared"
+
+
+@pytest.mark.parametrize("wrap", ["set", "frozenset"])
+def test_elements_that_are_given_to_a_call_are_checked_as_keys_are(wrap: str) -> None:
+    """Protocols up to 3 make sets that way."""
+    keys = pickle.dumps([n * ((1 << 61) - 1) for n in range(200)], 2)[2:-1]
+    with pytest.raises(LimitError) as caught:
+        run(b"\x80\x02c__builtin__\n" + wrap.encode() + b"\n" + keys + b"\x85R.")
+    assert caught.value.limit == "collisions"

@@ -6,17 +6,30 @@ position of the opcode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.limits import Limits
 from ptfile.machine.decoder import decode
+from ptfile.machine.extent import CONTAINERS, check_graph, check_tree
 from ptfile.machine.inert import InertRecord, keep_setter
-from ptfile.machine.keys import check_keys
-from ptfile.machine.opcodes import Argument
+from ptfile.machine.keys import KeyChecks
+from ptfile.machine.opcodes import Argument, Opcode
 from ptfile.machine.policy import Rules, guarded
+
+_SIZED = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, OrderedDict, Counter})
+"""Whose length says what it costs to copy them."""
+_BITS_PER_DIGIT = 3.33
+_HASH: Mapping[type, Callable[[Any], Iterable[Any]]] = {
+    set: lambda items: items if type(items) is list else (),
+    frozenset: lambda items: items if type(items) is list else (),
+    OrderedDict: lambda pairs: _first_of_each(pairs) if type(pairs) is list else (),
+    Counter: lambda counts: counts if type(counts) is dict else (),
+}
+"""Classes that hash what is in their first argument, and how to get at that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +69,51 @@ class Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks below each open mark
         self._memo: dict[int, Any] = {}
+        self._names: dict[tuple[str, str], Any] = {}  # what names have become
+        self._is_tree = True  # whether no container was taken out of the memo
+        self._handed = 0  # elements and bytes that calls were given
+        self._most_shared = 0
+        self._keys = KeyChecks(policy.may_be_key, 0)
 
     def run(self, data: bytes, start: int = 0) -> tuple[Any, int]:
         """Return the pickle's value and the position behind its STOP."""
         actions = self._actions
         position = start
+        self._most_shared = self._limits.shared + 16 * (len(data) - start)
+        self._keys = KeyChecks(self._policy.may_be_key, self._most_shared)
         try:
-            for position, opcode, argument in decode(data, start):  # noqa: B007  (errors and the end need it)
+            for position, opcode, argument in self._opcodes(data, start):  # noqa: B007  (errors and the end need it)
                 actions[opcode.name](self, argument)
-            return self._result(), position + 1
+            value = self._result()
+            if self._is_tree:
+                check_tree(value, self._limits)
+            else:
+                check_graph(value, self._limits, self._most_shared)
+            return value, position + 1
         except PtfileError as error:
             if error.offset is None and error.record is None:  # else it is about another place than the pickle
                 error.offset = position
             raise
+
+    def _opcodes(self, data: bytes, start: int) -> Iterator[tuple[int, Opcode, Argument]]:
+        opcodes = decode(data, start)
+        # No opcode and no character of a text has less than a byte.
+        small = len(data) - start <= min(self._limits.opcodes, self._limits.text_size)
+        return opcodes if small else self._counted(opcodes)
+
+    def _counted(self, opcodes: Iterator[tuple[int, Opcode, Argument]]) -> Iterator[tuple[int, Opcode, Argument]]:
+        longest = self._limits.text_size
+        for count, (position, opcode, argument) in enumerate(opcodes, 1):
+            self._hold("opcodes", count, "the pickle has too many opcodes", position)
+            if type(argument) in (str, bytes, bytearray) and len(argument) > longest:  # type: ignore[arg-type]
+                self._hold("text_size", len(argument), "a text is too long", position)  # type: ignore[arg-type]
+            yield position, opcode, argument
+
+    def _hold(self, limit: str, actual: int, problem: str, position: int | None = None) -> None:
+        """Hold a number against a limit. Raises LimitError."""
+        allowed: int = getattr(self._limits, limit)
+        if actual > allowed:
+            raise LimitError(problem, limit=limit, allowed=allowed, actual=actual, offset=position)
 
     def _result(self) -> Any:
         if self._below:
@@ -98,9 +143,7 @@ class Machine:
         return items
 
     def _mark(self, _: Argument) -> None:
-        if len(self._below) >= self._limits.depth:
-            problem = "containers are nested too deep"
-            raise LimitError(problem, limit="depth", allowed=self._limits.depth, actual=len(self._below) + 1)
+        self._hold("depth", len(self._below) + 1, "containers are nested too deep")
         self._below.append(self._stack)
         self._stack = []
 
@@ -116,7 +159,7 @@ class Machine:
         self._pop_mark()
 
     def _duplicate(self, _: Argument) -> None:
-        self._stack.append(self._top())
+        self._push_again(self._top())
 
     def _nothing(self, _: Argument) -> None:
         """PROTO and FRAME are checked by the decoder; STOP ends the loop."""
@@ -124,6 +167,12 @@ class Machine:
     # values
 
     def _push(self, argument: Argument) -> None:
+        self._stack.append(argument)
+
+    def _integer(self, argument: Argument) -> None:
+        assert isinstance(argument, int)
+        digits = int(argument.bit_length() / _BITS_PER_DIGIT)
+        self._hold("integer_digits", digits, "an integer is too large")
         self._stack.append(argument)
 
     def _python2_text(self, argument: Argument) -> None:
@@ -177,11 +226,11 @@ class Machine:
 
     def _dict(self, _: Argument) -> None:
         items = self._pop_mark()
-        self._stack.append(dict(self._pairs(items)))
+        self._stack.append(dict(self._pairs(items, items)))
 
     def _frozenset(self, _: Argument) -> None:
         items = self._pop_mark()
-        self._check_keys(items)
+        self._keys.check(items, items)
         self._stack.append(frozenset(items))
 
     def _append(self, _: Argument) -> None:
@@ -210,7 +259,7 @@ class Machine:
         update = self._policy.rules(type(target)).update
         if update is None:
             raise FormatError(f"the pickle stores items in a {type(target).__name__}")
-        update(target, self._pairs(items))
+        update(target, self._pairs(target, items))
 
     def _add_items(self, _: Argument) -> None:
         items = self._pop_mark()
@@ -218,36 +267,40 @@ class Machine:
         add = self._policy.rules(type(target)).add
         if add is None:
             raise FormatError(f"the pickle adds elements to a {type(target).__name__}")
-        self._check_keys(items)
+        self._keys.check(target, items)
         add(target, items)
 
-    def _pairs(self, items: list[Any]) -> list[tuple[Any, Any]]:
+    def _pairs(self, target: Any, items: list[Any]) -> list[tuple[Any, Any]]:
         if len(items) % 2:
             raise FormatError("the pickle stores a key without a value")
         keys = items[::2]
-        self._check_keys(keys)
+        self._keys.check(target, keys)
         return list(zip(keys, items[1::2], strict=True))
-
-    def _check_keys(self, keys: list[Any]) -> None:
-        check_keys(keys, allowed=self._policy.may_be_key)
 
     # the memo
 
     def _get(self, argument: Argument) -> None:
         assert isinstance(argument, int)
         try:
-            self._stack.append(self._memo[argument])
+            self._push_again(self._memo[argument])
         except KeyError:
             raise FormatError(f"the pickle asks for memo entry {argument}, which it never made") from None
+
+    def _push_again(self, value: Any) -> None:
+        if type(value) in CONTAINERS:
+            self._is_tree = False
+        self._stack.append(value)
 
     def _put(self, argument: Argument) -> None:
         assert isinstance(argument, int)
         if argument < 0:
             raise FormatError(f"the pickle makes a memo entry with the negative number {argument}")
         self._memo[argument] = self._top()
+        if len(self._memo) > self._limits.memo:
+            self._hold("memo", len(self._memo), "the pickle has too many memo entries")
 
     def _memoize(self, _: Argument) -> None:
-        self._memo[len(self._memo)] = self._top()
+        self._put(len(self._memo))
 
     # names and objects
 
@@ -262,37 +315,62 @@ class Machine:
         self._push_name(module, name)
 
     def _push_name(self, module: str, name: str) -> None:
-        self._stack.append(self._policy.resolve(module, name))
+        key = module, name
+        if key not in self._names:
+            self._names[key] = self._policy.resolve(module, name)
+            self._hold("names", len(self._names), "the pickle has too many names")
+        self._stack.append(self._names[key])
 
     def _extension(self, argument: Argument) -> None:
         raise UnsafeError(f"the pickle uses extension code {argument!r}", name=f"copyreg extension {argument!r}")
 
     def _reduce(self, _: Argument) -> None:
         arguments, target = self._pop(), self._pop()
+        self._call(target, arguments)
+
+    def _call(self, target: Any, arguments: Any) -> None:
+        if type(arguments) is tuple:
+            self._hand(arguments)
+            if type(target) is type and target in _HASH and arguments:
+                self._keys.check(arguments[0], _HASH[target](arguments[0]))
         self._stack.append(self._policy.call(target, arguments))
+
+    def _hand(self, arguments: tuple[Any, ...]) -> None:
+        """Count what a call is given: it may copy that, or look through it."""
+        for argument in arguments:
+            if type(argument) in _SIZED:
+                self._handed += len(argument)
+                if type(argument) is tuple:
+                    self._handed += sum(len(part) for part in argument if type(part) in _SIZED)
+        if self._handed > self._most_shared:
+            problem = "the pickle hands the same values to calls again and again"
+            raise LimitError(problem, limit="shared", allowed=self._most_shared, actual=self._handed)
 
     def _new_object(self, _: Argument) -> None:
         arguments, target = self._pop(), self._pop()
-        self._stack.append(self._policy.new(target, _arguments(arguments)))
+        arguments = _arguments(arguments)
+        self._hand(arguments)
+        self._stack.append(self._policy.new(target, arguments))
 
     def _new_object_ex(self, _: Argument) -> None:
         keywords, arguments, target = self._pop(), self._pop(), self._pop()
         if type(keywords) is not dict:
             raise FormatError("the pickle gives keyword arguments that are no dict")
-        self._stack.append(self._policy.new(target, _arguments(arguments), keywords))
+        arguments = _arguments(arguments)
+        self._hand((*arguments, keywords))
+        self._stack.append(self._policy.new(target, arguments, keywords))
 
     def _instance(self, argument: Argument) -> None:
         assert isinstance(argument, tuple)
         arguments = self._pop_mark()
         self._push_name(*argument)
-        target = self._pop()
-        self._stack.append(self._policy.call(target, tuple(arguments)))
+        self._call(self._pop(), tuple(arguments))
 
     def _object(self, _: Argument) -> None:
         items = self._pop_mark()
         if not items:
             raise FormatError("the pickle makes an object of no class")
-        self._stack.append(self._policy.call(items[0], tuple(items[1:])))
+        self._call(items[0], tuple(items[1:]))
 
     def _build(self, _: Argument) -> None:
         state = self._pop()
@@ -300,6 +378,7 @@ class Machine:
         set_state = self._policy.rules(type(target)).set_state
         if set_state is None:
             raise FormatError(f"the pickle gives a state to a {type(target).__name__}")
+        self._hand((state,))
         guarded(f"the state of a {type(target).__name__}", set_state, target, state)
 
     # persistent ids
@@ -313,7 +392,8 @@ class Machine:
     # which method does what an opcode says
 
     _actions: ClassVar[Mapping[str, Callable[[Machine, Argument], None]]] = {
-        **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _push),
+        **dict.fromkeys(("BININT", "BININT1", "BININT2"), _push),
+        **dict.fromkeys(("INT", "LONG", "LONG1", "LONG4"), _integer),
         **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), _push),
         **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _push),
         **dict.fromkeys(("FLOAT", "BINFLOAT"), _push),
@@ -358,6 +438,10 @@ class Machine:
         "PERSID": _persistent_text,
         "BINPERSID": _persistent,
     }
+
+
+def _first_of_each(pairs: list[Any]) -> list[Any]:
+    return [pair[0] for pair in pairs if type(pair) in (list, tuple) and pair]
 
 
 def _arguments(value: object) -> tuple[Any, ...]:

@@ -1,0 +1,88 @@
+"""Keys whose hashing would take long, or go too deep, are found before they are hashed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from ptfile.errors import FormatError, LimitError
+from ptfile.machine.keys import KeyChecks
+
+SAME_HASH = (1 << 61) - 1
+"""Multiples of it have the hash 0."""
+
+
+def checks(most_parts: int = 100_000) -> KeyChecks:
+    return KeyChecks(lambda _: True, most_parts)
+
+
+def deep(levels: int) -> Any:
+    value: Any = ()
+    for _ in range(levels):
+        value = (value,)
+    return value
+
+
+@pytest.mark.parametrize("key", [[], {}, set(), bytearray(), ([],), (1, ({},))], ids=repr)
+def test_what_cannot_be_hashed_is_refused(key: object) -> None:
+    """By itself or inside a tuple."""
+    with pytest.raises(FormatError, match="cannot be a key"):
+        checks().check({}, [key])
+
+
+def test_a_type_that_is_not_allowed_is_refused() -> None:
+    """Though Python could hash it."""
+    with pytest.raises(FormatError, match="a float cannot be a key"):
+        KeyChecks(lambda kind: kind is not float, 10).check({}, [(1, 2.5)])
+
+
+def test_a_deep_tuple_and_one_that_shares_its_halves_are_refused_at_once() -> None:
+    """Hashing the first would overflow the stack of C, hashing the second would not end."""
+    halves: Any = ()
+    for _ in range(40):
+        halves = (halves, halves)
+    start = time.perf_counter()
+    for key in (deep(10_000), halves):
+        with pytest.raises(FormatError, match="too large or too deep"):
+            checks().check({}, [key])
+    assert time.perf_counter() - start < 1
+
+
+def test_the_parts_of_all_keys_together_are_bounded() -> None:
+    """A large tuple is hashed whole each time it is a key, though the pickle only names it again."""
+    large = tuple(range(999))
+    some = checks(most_parts=100_000)
+    for _ in range(100):
+        some.check({}, [large])
+    with pytest.raises(LimitError) as caught:
+        some.check({}, [large])
+    assert (caught.value.limit, caught.value.allowed) == ("shared", 100_000)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [lambda n: n * SAME_HASH, lambda n: (n * SAME_HASH, 7), lambda n: complex(-1000003 * n, n)],
+    ids=["integers", "tuples", "complex"],
+)
+def test_keys_that_are_chosen_to_have_one_hash_are_refused(key: Any) -> None:
+    """One at a time or many, in one container."""
+    keys = [key(n) for n in range(1, 200)]
+    assert len({hash(one) for one in keys}) == 1
+    with pytest.raises(LimitError) as caught:
+        checks().check({}, keys)
+    assert caught.value.limit == "collisions"
+    target: dict[Any, Any] = {}
+    some = checks()
+    for one in keys[:100]:
+        some.check(target, [one])
+    with pytest.raises(LimitError):
+        some.check(target, keys[100:101])
+
+
+def test_one_key_in_many_containers_is_no_collision() -> None:
+    """Also where they come and go, and the next one gets the address of the last."""
+    some = checks()
+    for _ in range(1_000):
+        some.check({}, [(1, "a"), 1 << 70, "text", 5])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ptfile
+from ptfile.formats import pickles
+from ptfile.machine.fast import run_if_harmless
 from tests.golden import compatibility, exceptions
 from tests.golden.corpus import Corpus, CorpusFile, files
 from tests.golden.expectation import differences
@@ -52,6 +55,40 @@ def test_a_file_loads_to_what_was_saved(corpus: Corpus, file: CorpusFile) -> Non
     """Values, types, dtypes, strides, sharing, identity and attributes; or it is on the list of exceptions."""
     outcome = judge(corpus, file, natural_encoding(file))
     assert outcome.verdict != "wrong", outcome.reason
+
+
+@pytest.mark.parametrize("version", sorted({file.version for file in FILES if file.kind == "zip"}))
+def test_pickles_that_are_proved_harmless_give_what_the_machine_gives(
+    corpus: Corpus, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes when they are saved again."""
+    proofs: list[bool] = []
+
+    def note(*arguments: Any) -> tuple[Any, bool]:
+        value, is_run = run_if_harmless(*arguments)
+        proofs.append(is_run)
+        return value, is_run
+
+    def saved(path: Path) -> bytes:
+        buffer = io.BytesIO()
+        ptfile.save(ptfile.load(path, unknown="inert"), buffer)
+        return buffer.getvalue()
+
+    proved = 0
+    for file in FILES:
+        if file.version == version and file.kind == "zip":
+            proofs.clear()
+            monkeypatch.setattr(pickles, "run_if_harmless", note)
+            try:
+                by_proof = saved(corpus.path(file))
+            except ptfile.PtfileError:
+                assert not any(proofs)
+                continue
+            monkeypatch.setattr(pickles, "run_if_harmless", lambda *_: (None, False))
+            if any(proofs):
+                proved += 1
+                assert saved(corpus.path(file)) == by_proof
+    assert proved > 50
 
 
 def test_the_table_of_compatibility_is_up_to_date(corpus: Corpus) -> None:

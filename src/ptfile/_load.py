@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any, Literal
 
+from ptfile._collector import paused_collector
 from ptfile._types import Path, Readable
 from ptfile.errors import located
 from ptfile.formats.opening import open_format
@@ -67,7 +68,7 @@ def load(
     runner: PickleRunner = SafeRunner(limits, unknown, text)
     if not weights_only:
         runner = TrustingRunner(pickle_module or pickle, text)
-    with open_source(f, mmap=bool(mmap), may_stream=True) as source:
+    with paused_collector(), open_source(f, mmap=bool(mmap), may_stream=True) as source:
         reader = open_format(source, limits)
         token = unchecked.set([])
         try:

@@ -20,6 +20,7 @@ from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE
 from ptfile.machine.encoder import Reducer
 from ptfile.machine.names import Global, InertName
 from ptfile.machine.policy import Meaning, TypeRules
+from ptfile.machine.proof import Role
 from ptfile.tensors.create import empty_meta, tensor
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.nested import WrapperTensor
@@ -234,6 +235,13 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     **{(module, name): Meaning() for module in ("torch", "torch.cuda") for name in STORAGE_CLASSES},
     **{(module, "UntypedStorage"): Meaning() for module in (UNTYPED_STORAGE.module, "torch")},
 }
+
+ROLES: Mapping[Global, Role] = {
+    REBUILD_TENSOR_V2: Role.TENSOR,
+    REBUILD_PARAMETER: Role.PARAMETER,
+    **dict.fromkeys(STORAGE_CLASSES.values(), Role.STORAGE),
+}
+"""Names of which a pickle can be proved to use them as PyTorch does."""
 
 TYPES: Mapping[type, TypeRules] = {kind: TypeRules(never_a_key=True) for kind in (Tensor, Parameter)}
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ptfile.formats import numpy_objects, python_objects, rebuild, torch_constants
 from ptfile.machine.encoder import Reducer
+from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, Policy, TypeRules, Unknown
+from ptfile.machine.proof import Role
 
 TORCH_NAMES: Mapping[tuple[str, str], Meaning] = {**rebuild.NAMES, **torch_constants.NAMES}
 """Names of PyTorch."""
@@ -24,6 +27,19 @@ _ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, 
 REDUCERS: Mapping[type, Reducer] = {**rebuild.REDUCERS, **torch_constants.REDUCERS}
 SHARED_WORD = "torch"
 """The module of theirs whose name is a word."""
+
+
+ROLES: Mapping[tuple[str, str], Role] = {
+    **{(name.module, name.name): role for name, role in rebuild.ROLES.items()},
+    ("collections", "OrderedDict"): Role.ORDERED_DICT,
+}
+"""What the names that nearly all checkpoints are made of are used for."""
+
+
+def find(module: str, name: str) -> Any:
+    """What a name that has a role is to those who run a pickle that was proved harmless."""
+    meaning = _NAMES[module, name]
+    return meaning.value or meaning.call or Global(module, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,326 @@
+"""Prove that a pickle is harmless, without running it.
+
+Regular expressions know the phrases of which the pickles of checkpoints are nearly all made; a model of the stack,
+which knows the kinds of values but not the values, follows how they are put together. What it does not know it does not
+prove, and the plain machine runs that. A proof says of a pickle that
+
+- it is well-formed, and all of it is read;
+- it calls nothing but builders of tensors, with arguments as PyTorch's own, and `OrderedDict()`;
+- it puts items into lists and dicts only, and gives a state to nothing but an OrderedDict, called `_metadata`;
+- keys of dicts are texts, numbers, booleans and None;
+- each memo entry is set once, one behind the other, and nothing is taken out again but texts, names and short tuples.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
+from operator import lt
+from typing import ClassVar
+
+from ptfile.machine import phrases
+
+
+class Role(Enum):
+    """What a name may be used for."""
+
+    TENSOR = auto()
+    """It is called with what a phrase of a tensor says."""
+    PARAMETER = auto()
+    """It is called with a tensor, a flag and an OrderedDict."""
+    ORDERED_DICT = auto()
+    STORAGE = auto()
+    """It stands in persistent ids."""
+
+
+# What the model of the stack knows of a value, each a byte.
+_PLAIN, _TUPLE, _LIST, _DICT, _ORDERED, _TENSOR, _FUNCTION = b"a", b"t", b"l", b"d", b"o", b"T", b"P"
+_DICTS = (_DICT, _ORDERED)
+_OPEN_STATE, _STATE = b"n", b"m"
+"""A dict that is to have one item, called `_metadata`, before and behind it."""
+_PARAMETER = _FUNCTION + _TENSOR + _PLAIN + _ORDERED
+"""What a parameter is made of. The function is no value: nothing else may come of it."""
+_SHORT = 16
+"""Values in a tuple that may be taken out of the memo again."""
+DEEPEST = 100
+"""Open marks."""
+_LONG_PUT = 5
+"""Bytes of a LONG_BINPUT."""
+_PROTOCOLS = (b"\x80\x02", b"\x80\x03")
+
+
+class _NoProofError(Exception):
+    """The pickle says something that is no phrase, or that may not be."""
+
+
+def is_harmless(data: bytes, roles: Mapping[tuple[str, str], Role]) -> bool:
+    """Whether all of the bytes are one pickle of which the above is proved; `roles` has the names that it may use."""
+    try:
+        _Proof(data, roles).run()
+    except _NoProofError:
+        return False
+    return True
+
+
+class _Proof:
+    """Goes through one pickle, once."""
+
+    def __init__(self, data: bytes, roles: Mapping[tuple[str, str], Role]) -> None:
+        self._data = data
+        self._roles = {f"{module}\n{name}".encode(): role for (module, name), role in roles.items()}
+        self._position = len(_PROTOCOLS[0])
+        self._last_put = -1
+        self._texts: set[bytes] = set()  # the GETs that give texts
+        self._metadata: set[bytes] = set()  # those that give the text "_metadata"
+        self._tuples: set[bytes] = set()  # those that give short tuples of plain values
+        self._names: dict[bytes, Role] = {}  # what the GETs of names give
+        self._met: set[tuple[bytes, ...]] = set()  # what tensors have taken out of the memo, all together
+        self._values = bytearray()  # kinds of the values above the innermost mark
+        self._below: list[bytearray] = []  # those below each mark
+
+    def run(self) -> None:
+        """Raise _NoProofError unless there is a proof."""
+        data, end = self._data, len(self._data)
+        if not data.startswith(_PROTOCOLS):
+            raise _NoProofError
+        while (step := self._steps.get(data[self._position : self._position + 1])) is not None:
+            step(self)
+        _check(data[self._position :] == b"." and not self._below and len(self._values) == 1)
+        _check(self._values != _FUNCTION)
+        _check(self._last_put < end)
+
+    # the memo
+
+    def _put(self, put: bytes) -> None:
+        """A memo entry, if the phrase makes one."""
+        if put:
+            index = int.from_bytes(put[1:], "little")
+            _check(index > self._last_put and (index > 255 or len(put) == 2))
+            self._last_put = index
+
+    def _puts(self, puts: Sequence[bytes]) -> None:
+        """The same for many, in their order."""
+        joined = b"".join(puts)
+        if puts and joined[::_LONG_PUT] == b"r" * len(puts) and len(joined) == _LONG_PUT * len(puts):
+            indices = struct.unpack("<" + len(puts) * "xI", joined)
+            _check(indices[0] > max(self._last_put, 255) and all(map(lt, indices, indices[1:])))
+            self._last_put = indices[-1]
+        else:
+            for put in puts:
+                self._put(put)
+
+    def _text(self, text: bytes) -> None:
+        """A text, which may come from the memo."""
+        if text.startswith(b"X"):
+            put = text[5 + text[1] :]
+            self._put(put)
+            self._texts.add(_get(put))
+        else:
+            _check(text in self._texts)
+
+    def _expect(self, name: bytes, role: Role) -> None:
+        """A name, which may come from the memo."""
+        if name.startswith(b"c"):
+            module, function, put = name[1:].split(b"\n", 2)
+            _check(self._roles.get(module + b"\n" + function) is role)
+            self._put(put)
+            self._names[_get(put)] = role
+        else:
+            _check(self._names.get(name) is role)
+
+    # values
+
+    def _plain_values(self) -> None:
+        match = phrases.RUN.match(self._data, self._position)
+        if match is None:
+            raise _NoProofError
+        references = phrases.VALUE.findall(self._data, self._position, match.end())
+        unknown = set(references) - self._texts - {b""}
+        end = match.end()
+        others = {reference for reference in unknown if reference in self._names or reference in self._tuples}
+        if others:  # what the memo gives is no text: the run ends there
+            values = phrases.VALUE.finditer(self._data, self._position, end)
+            end = next(value.start() for value in values if value[1] in others)
+            references = phrases.VALUE.findall(self._data, self._position, end)
+        if unknown:
+            puts = [reference for reference in references if reference in unknown]
+            _check(all(put.startswith((b"q", b"r")) for put in puts))
+            self._puts(puts)
+            self._texts.update(map(_get, puts))
+        self._values += _PLAIN * len(references)
+        self._position = end
+
+    def _named(self) -> None:
+        """What begins with a name, or with what the memo gives."""
+        data, position = self._data, self._position
+        if match := phrases.TENSOR.match(data, position):
+            self._tensor(*match.groups())
+            self._position = match.end()
+            self._more_tensors()
+        elif match := phrases.ORDERED_DICT.match(data, position):
+            self._expect(match[1], Role.ORDERED_DICT)
+            self._add(_ORDERED, match.end(), match[2])
+        elif (match := phrases.NAME.match(data, position)) and match[1] in self._tuples:
+            self._add(_TUPLE, match.end())
+        elif match and match[1] not in self._texts:
+            self._expect(match[1], Role.PARAMETER)
+            self._add(_FUNCTION, match.end())
+        else:
+            self._plain_values()
+
+    def _more_tensors(self) -> None:
+        """As many as follow, each behind its name."""
+        while match := phrases.TEXT_AND_TENSOR.match(self._data, self._position):
+            name, function, tag, kind, key, location, identity, shape, stride, hooks_kind, *results = match.groups()
+            if (function, tag, kind, location, hooks_kind) in self._met and key.startswith(b"X"):
+                name_put, key_put = name[5 + name[1] :], key[5 + key[1] :]
+                self._puts((name_put, key_put, identity, shape, stride, *results))
+                self._texts.update((_get(name_put), _get(key_put)))
+                self._values += _PLAIN + _TENSOR
+            else:
+                self._text(name)
+                self._values += _PLAIN
+                self._tensor(*match.groups()[1:])
+            self._position = match.end()
+
+    def _tensor(
+        self,
+        function: bytes,
+        tag: bytes,
+        kind: bytes,
+        key: bytes,
+        location: bytes,
+        identity: bytes,
+        shape: bytes,
+        stride: bytes,
+        hooks_kind: bytes,
+        *results: bytes,
+    ) -> None:
+        self._expect(function, Role.TENSOR)
+        self._text(tag)
+        self._expect(kind, Role.STORAGE)
+        for text in (key, location):
+            self._text(text)
+        for put in (identity, shape, stride):
+            self._put(put)
+        self._expect(hooks_kind, Role.ORDERED_DICT)
+        self._puts(results)
+        self._values += _TENSOR
+        references = (function, tag, kind, location, hooks_kind)
+        if not any(reference.startswith((b"c", b"X")) for reference in references):
+            self._met.add(references)
+
+    # containers
+
+    def _dict(self) -> None:
+        match = phrases.METADATA.match(self._data, self._position)
+        if match and (match[2] in self._metadata or match[2].startswith(b"X")):
+            self._put(match[1])
+            self._text(match[2])
+            if match[2].startswith(b"X"):
+                self._metadata.add(_get(match[3]))
+            self._add(_OPEN_STATE + _PLAIN, match.end())
+        else:
+            self._with_put(_DICT)
+
+    def _list(self) -> None:
+        self._with_put(_LIST)
+
+    def _mark(self) -> None:
+        _check(len(self._below) < DEEPEST)
+        self._below.append(self._values)
+        self._values = bytearray()
+        self._position += 1
+
+    def _to_mark(self) -> bytearray:
+        """What is above the mark; what is below it is on the stack again."""
+        _check(bool(self._below) and _FUNCTION not in self._values)
+        items, self._values = self._values, self._below.pop()
+        return items
+
+    def _tuple(self) -> None:
+        self._make_tuple(self._to_mark())
+
+    def _short_tuple(self) -> None:
+        match = phrases.RESULT.match(self._data, self._position)
+        if match and self._values.endswith(_PARAMETER):
+            self._put(match[1])
+            del self._values[-len(_PARAMETER) :]
+            self._add(_TENSOR, match.end(), match[2])
+            return
+        count = b"\x85\x86\x87".index(self._data[self._position]) + 1
+        items = self._values[-count:]
+        _check(len(items) == count and _FUNCTION not in items)
+        del self._values[-count:]
+        self._make_tuple(items)
+
+    def _make_tuple(self, items: bytearray) -> None:
+        put = self._with_put(_TUPLE)
+        if items == _PLAIN * len(items) and len(items) <= _SHORT:
+            self._tuples.add(_get(put))
+
+    def _set_items(self) -> None:
+        items = self._to_mark()
+        keys = items[::2]
+        _check(len(items) % 2 == 0 and keys == _PLAIN * len(keys) and self._values[-1:] in _DICTS)
+        self._position += 1
+
+    def _set_item(self) -> None:
+        target, key = self._values[-3:-2], self._values[-2:-1]
+        _check(key == _PLAIN and target in (*_DICTS, _OPEN_STATE) and not self._values.endswith(_FUNCTION))
+        self._values[-3:] = _STATE if target == _OPEN_STATE else target
+        self._position += 1
+
+    def _appends(self) -> None:
+        self._to_mark()
+        _check(self._values.endswith(_LIST))
+        self._position += 1
+
+    def _append(self) -> None:
+        _check(self._values[-2:-1] == _LIST and not self._values.endswith(_FUNCTION))
+        del self._values[-1:]
+        self._position += 1
+
+    def _build(self) -> None:
+        _check(self._values.endswith(_ORDERED + _STATE))
+        del self._values[-1:]
+        self._position += 1
+
+    def _with_put(self, kind: bytes) -> bytes:
+        """An opcode without an argument, which leaves a value of this kind. Returns its PUT."""
+        match = phrases.WITH_PUT.match(self._data, self._position)
+        assert match
+        self._add(kind, match.end(), match[1])
+        return match[1]
+
+    def _add(self, kinds: bytes, end: int, put: bytes = b"") -> None:
+        self._put(put)
+        self._values += kinds
+        self._position = end
+
+    _steps: ClassVar[Mapping[bytes, Callable[[_Proof], None]]] = {
+        **dict.fromkeys((b"X", b"K", b"M", b"J", b"G", b"N", b"\x88", b"\x89", b"\x8a", b")"), _plain_values),
+        **dict.fromkeys((b"c", b"h", b"j"), _named),
+        **dict.fromkeys((b"\x85", b"\x86", b"\x87"), _short_tuple),
+        b"}": _dict,
+        b"]": _list,
+        b"(": _mark,
+        b"t": _tuple,
+        b"u": _set_items,
+        b"s": _set_item,
+        b"e": _appends,
+        b"a": _append,
+        b"b": _build,
+    }
+    """By the first byte of a phrase."""
+
+
+def _check(holds: bool) -> None:
+    if not holds:
+        raise _NoProofError
+
+
+def _get(put: bytes) -> bytes:
+    """The opcode that takes out of the memo what this one has put there; nothing for nothing."""
+    return put and (b"j" if put.startswith(b"r") else b"h") + put[1:]

@@ -1,0 +1,291 @@
+"""What is proved harmless, and what is left to the vm."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import random
+import time
+from collections import OrderedDict
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ptfile
+from ptfile.errors import PtfileError
+from ptfile.formats.storages import LoadedStorages
+from ptfile.formats.vocabulary import ROLES, find, policy
+from ptfile.limits import Limits
+from ptfile.machine.fast import run_if_harmless
+from ptfile.machine.proof import is_harmless
+from ptfile.machine.vm import Machine
+from ptfile.tensors.storage import Storage
+from tests.hostile.pickle_assembler import call, name, plain, storage, tuple_of
+
+
+def pickled(value: Any) -> bytes:
+    """The pickle of a checkpoint."""
+    buffer = io.BytesIO()
+    ptfile.save(value, buffer)
+    return ZipFile(buffer).read("archive/data.pkl")
+
+
+def state_dict() -> OrderedDict[str, Any]:
+    made: OrderedDict[str, Any] = OrderedDict()
+    for number in range(40):
+        made[f"layer.{number}.weight"] = ptfile.zeros(2, 3, number % 3, dtype=ptfile.bfloat16)
+        made[f"layer.{number}.bias"] = ptfile.zeros(3)
+    made["count"] = ptfile.tensor(7)
+    made["tied"] = made["count"][None]
+    made._metadata = OrderedDict({"": {"version": 1}, "layer": {}})  # type: ignore[attr-defined]
+    return made
+
+
+def training() -> dict[str, Any]:
+    group = {
+        "lr": 1e-3,
+        "betas": (0.9, 0.999),
+        "size": (1, 2, 3, 4),
+        "amsgrad": False,
+        "params": [0, 1, 2],
+        "name": None,
+    }
+    state = {number: {"step": ptfile.tensor(5.0), "exp_avg": ptfile.zeros(4)} for number in range(30)}
+    return {
+        "model": state_dict(),
+        "ema": state_dict(),
+        "optimizer": {"state": state, "param_groups": [group, {**group, "params": [3, 4]}]},
+        "epoch": 300,
+        "loss": [float(number) for number in range(2500)],
+        "large": 1 << 50,
+        "flags": [(), [], {}, (True, None), [[1], [2, [3]]], -7, 70_000],
+        "parameters": [ptfile.Parameter(ptfile.zeros(3)), "text", ptfile.Parameter(ptfile.zeros(3), False), "text"],
+        "odd names": {7: 1, None: 2, True: 3, 2.5: 4},
+        "args": OrderedDict(a=1),
+    }
+
+
+HONEST: dict[str, Any] = {
+    "tensor": ptfile.zeros(2, 3),
+    "state_dict": state_dict(),
+    "training": training(),
+    "numbers": list(range(5_000)),
+    "one": 1,
+    "many dicts": [{"a": number, "b": "x"} for number in range(3_000)],
+}
+UNPROVED: dict[str, Any] = {
+    "a long text": "a" * 256,
+    "a sparse tensor": ptfile.SparseTensor(ptfile.zeros(1, 1, dtype=ptfile.int64), ptfile.zeros(1), (3,)),
+    "a dtype": ptfile.float32,
+    "a set": {1},
+    "bytes": b"abc",
+    "a huge integer": 1 << 70,
+    "one list twice": [HONEST["numbers"][:3]] * 2,
+    "a tuple as a key": {(1, 2): 3},
+    "an attribute of another name": None,
+}
+UNPROVED["an attribute of another name"] = OrderedDict(a=1)
+UNPROVED["an attribute of another name"].keys_ = 1
+
+
+class Storages:
+    """Stands in for a file: storages of zeros, whatever is asked for."""
+
+    def __init__(self) -> None:
+        self._loaded = LoadedStorages(lambda _key, nbytes, _dtype: Storage(bytearray(min(nbytes, 1 << 20))), None)
+        self.load = self._loaded.load
+
+
+def fast(data: bytes) -> tuple[Any, bool]:
+    return run_if_harmless(data, ROLES, find, Storages().load, Limits())
+
+
+def plainly(data: bytes) -> Any:
+    value, end = Machine(policy("error"), Storages().load).run(data)
+    assert end == len(data)
+    return value
+
+
+@pytest.mark.parametrize("case", HONEST)
+def test_what_pytorch_writes_is_proved_and_gives_what_the_vm_gives(case: str) -> None:
+    """Equal to the last byte when it is saved again: types, order, identity."""
+    data = pickled(HONEST[case])
+    value, is_run = fast(data)
+    assert is_run
+    assert pickled(value) == pickled(plainly(data)) == data
+
+
+@pytest.mark.parametrize("case", UNPROVED)
+def test_what_is_no_phrase_is_left_to_the_vm(case: str) -> None:
+    """It is right all the same, and loads."""
+    data = pickled(UNPROVED[case])
+    assert not is_harmless(data, ROLES)
+    assert pickled(plainly(data)) == data
+
+
+FALSE = b"\x89"
+ORDERED = name("collections", "OrderedDict")
+HOOKS = ORDERED + b")R"
+VIEW = (plain(0), plain((2,)), plain((1,)), FALSE)
+TENSOR = call(name("torch._utils", "_rebuild_tensor_v2"), storage("FloatStorage", "0", plain(2)), *VIEW, HOOKS).replace(
+    b"q\0", b""
+)
+PARAMETER = name("torch._utils", "_rebuild_parameter") + TENSOR + FALSE + HOOKS + b"\x87R"
+TEXT = b"X\x01\0\0\0a"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        name("os", "system"),
+        call(name("os", "system"), plain("id")),
+        ORDERED,  # as a value
+        name("torch", "FloatStorage"),
+        call(ORDERED, plain([])),
+        call(ORDERED, storage("FloatStorage", "0", plain(2)), *VIEW, HOOKS),
+        call(name("torch._utils", "_rebuild_parameter"), storage("FloatStorage", "0", plain(2)), *VIEW, HOOKS),
+        call(name("torch._utils", "_rebuild_tensor_v2"), TENSOR, FALSE, HOOKS),
+        storage("FloatStorage", "0", plain(2)),  # a storage by itself
+        name("torch._utils", "_rebuild_parameter"),  # as a value, in each place that a value can have
+        b"]" + name("torch._utils", "_rebuild_parameter") + b"a",
+        b"](" + name("torch._utils", "_rebuild_parameter") + b"e",
+        b"}K\x01" + name("torch._utils", "_rebuild_parameter") + b"s",
+        b"}(K\x01" + name("torch._utils", "_rebuild_parameter") + b"u",
+        name("torch._utils", "_rebuild_parameter") + b"\x85",
+        b"(" + name("torch._utils", "_rebuild_parameter") + b"t",
+        name("torch._utils", "_rebuild_parameter") + TENSOR + FALSE + HOOKS + b"\x87",
+        b"K\x01(K\x02e",  # items for no list
+        b"K\x01K\x02a",
+        b"](K\x01K\x02u",
+        b"}(K\x01K\x02e",
+        b"}K\x01K\x02K\x03s",
+        b"}(K\x01u",  # a key without a value
+        b"}(](e" + b"K\x01u",  # keys that are no plain values
+        b"}(K\x01K\x02\x86K\x01u",
+        b"}(" + TENSOR + b"K\x01u",
+        b"}" + TENSOR + b"K\x01s",
+        b"K\x01K\x02",  # two results
+        b"(K\x01",  # an open mark
+        b"(K\x01t0",  # POP
+        b"K\x012\x86",  # DUP
+        HOOKS + b"}" + TEXT + b"K\x01sb",  # an attribute that PyTorch does not write
+        HOOKS + b"}(X\t\0\0\0_metadataK\x01" + TEXT + b"K\x02ub",
+        HOOKS + b"}X\t\0\0\0_metadataK\x01s" + TEXT + b"K\x02sb",
+        b"]}X\t\0\0\0_metadataK\x01sb",
+        b"](K\x01q\0e",  # what is no text goes into the memo
+        b"]r\0\1\0\0",  # far away, for a pickle of its size
+        TEXT + b"q\0" + TEXT + b"q\0\x86",  # the same memo entry again
+        TEXT + b"q\1" + TEXT + b"q\0\x86",
+        TEXT + b"q\0h\1\x86",
+        b"]q\0h\0\x86",  # a list out of the memo
+        b"(" + b"N" * 17 + b"tq\0h\0\x86",  # a long tuple
+        b"](K\x01t\x85q\0h\0\x86",  # a tuple in a tuple
+        b"}(K\x01\x85q\0N\x86K\x01h\0K\x01u",  # a tuple as a key
+        b"(" * 101 + b"t" * 101,
+        b"(K\x01t.",  # STOP in the middle
+        b"\x8c\x01a",  # protocol 4
+        b"X\xff\0\0\0a",  # cut off
+        b"\x8a\x08" + bytes(8),
+    ],
+)
+def test_what_could_do_harm_or_is_malformed_is_not_proved(body: bytes) -> None:
+    """One thing is wrong in each."""
+    assert not is_harmless(b"\x80\x02" + body + b".", ROLES)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80\x02", b"\x80\x02.", b"\x80\x02N", b"\x80\x02N.N", b"\x80\x04N.", b"\x80\x02N..", b"N."]
+)
+def test_what_is_no_whole_pickle_of_these_protocols_is_not_proved(data: bytes) -> None:
+    """Nor is one that goes on behind its end."""
+    assert not is_harmless(data, ROLES)
+
+
+def test_the_phrases_of_the_test_above_are_sound_in_themselves() -> None:
+    """Else it would not show anything."""
+    for body in (
+        TENSOR,
+        HOOKS,
+        b"](K\x01e",
+        b"}(K\x01K\x02u",
+        b"}K\x01K\x02s",
+        tuple_of(TENSOR, TEXT),
+        b"(K\x01t",
+        PARAMETER,
+    ):
+        assert is_harmless(b"\x80\x02" + body + b".", ROLES)
+    assert is_harmless(b"\x80\x02" + HOOKS + b"}X\t\0\0\0_metadataK\x01sb.", ROLES)
+
+
+def outcome(run: Any, data: bytes) -> Any:
+    try:
+        return pickled(run(data))
+    except PtfileError as error:
+        return type(error), str(error)
+
+
+@given(case=st.sampled_from(["tensor", "state_dict", "training"]), seed=st.integers(0, 1 << 60))
+@settings(max_examples=600, deadline=None)
+def test_a_changed_pickle_that_is_still_proved_gives_what_the_vm_gives(case: str, seed: int) -> None:
+    """Bytes changed, taken out, doubled and moved at random, as a fuzzer does."""
+    chance = random.Random(seed)
+    data = bytearray(PICKLES[case])
+    for _ in range(chance.randint(1, 3)):
+        place = chance.randrange(2, len(data))
+        length = chance.choice((1, 1, 2, 5, 20))
+        other = chance.randrange(2, len(data))
+        match chance.randrange(4):
+            case 0:
+                data[place] = chance.randrange(256)
+            case 1:
+                del data[place : place + length]
+            case 2:
+                data[place:place] = data[other : other + length]
+            case _:
+                data[place : place + length] = data[other : other + length]
+    changed = bytes(data)
+    value, is_run = fast(changed)
+    if is_run:
+        assert outcome(lambda _: value, changed) == outcome(plainly, changed)
+
+
+PICKLES = {case: pickled(HONEST[case]) for case in ("tensor", "state_dict")}
+PICKLES["training"] = pickled({**training(), "loss": []})
+
+
+def test_a_proof_takes_time_in_proportion_to_the_pickle() -> None:
+    """Also where the phrases break off again and again."""
+    for piece in (b"](", b"(K\x01", TEXT, b"h\0", b"K\x01K\x01", TENSOR[:-1], b"](K\x01e\x85"):
+
+        def seconds(times: int, piece: bytes = piece) -> float:
+            data = b"\x80\x02(" + piece * times + b"."
+            start = time.perf_counter()
+            is_harmless(data, ROLES)
+            return time.perf_counter() - start
+
+        few = min(seconds(2_000) for _ in range(3))
+        assert seconds(20_000) < 60 * few + 0.05
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(opcodes=100), Limits(memo=100), Limits(text_size=200), Limits(integer_digits=9), Limits(names=2)]
+)
+def test_tighter_limits_than_a_proof_can_promise_are_the_vms(limits: Limits) -> None:
+    """It counts what a proof does not."""
+    data = pickled(HONEST["state_dict"])
+    assert run_if_harmless(data, ROLES, find, Storages().load, limits) == (None, False)
+
+
+def test_what_fails_when_it_is_run_is_left_to_the_vm() -> None:
+    """So that the error is the vm's, with its place."""
+    data = b"\x80\x02" + TENSOR.replace(b"K\x02\x85", b"K\x09\x85") + b"."
+    assert is_harmless(data, ROLES)
+    assert fast(data) == (None, False)
+
+
+def test_pickle_protocol_3_is_proved_too() -> None:
+    """It differs in bytes alone."""
+    assert is_harmless(pickle.dumps({"a": [1, 2.5, None, "b"]}, 3), ROLES)

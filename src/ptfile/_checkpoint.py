@@ -7,6 +7,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from ptfile._collector import paused_collector
 from ptfile._names import distinct
 from ptfile._tree import walk
 from ptfile._types import Path, Readable
@@ -47,7 +48,8 @@ class Checkpoint(Mapping[str, Any]):
             reader = open_format(self._source, limits)
             self.format = reader.format
             """The name of the file's format, such as `zip`."""
-            self.root: Any = reader.load(SafeRunner(limits, unknown, text), map_location)
+            with paused_collector():
+                self.root: Any = reader.load(SafeRunner(limits, unknown, text), map_location)
             """The object tree, as `load` gives it, with tensors that have read nothing."""
         except BaseException:
             self._source.close()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ptfile.limits import Limits
-from ptfile.machine import phrases
 from ptfile.machine.extent import check_tree
+from ptfile.machine.phrases import LONGEST_TEXT
 from ptfile.machine.proof import DEEPEST, Role, is_harmless
 
 _LONGEST_INTEGER = 17
@@ -51,7 +51,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _within(limits: Limits, size: int) -> bool:
     """Whether no phrase, and no pickle of that size, can meet the limits that hold for opcodes."""
-    longest, names = phrases.LONGEST_TEXT, 100
+    names = 100
     most = min(limits.opcodes, limits.memo)
-    least = (limits.text_size >= longest, limits.integer_digits >= _LONGEST_INTEGER, limits.names >= names)
+    least = (limits.text_size >= LONGEST_TEXT, limits.integer_digits >= _LONGEST_INTEGER, limits.names >= names)
     return size <= most and limits.depth >= DEEPEST and all(least)

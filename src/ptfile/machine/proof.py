@@ -19,7 +19,7 @@ from enum import Enum, auto
 from operator import lt
 from typing import ClassVar
 
-from ptfile.machine import phrases
+from ptfile.machine.phrases import phrases
 
 
 class Role(Enum):
@@ -68,6 +68,7 @@ class _Proof:
 
     def __init__(self, data: bytes, roles: Mapping[tuple[str, str], Role]) -> None:
         self._data = data
+        self._phrases = phrases()
         self._roles = {f"{module}\n{name}".encode(): role for (module, name), role in roles.items()}
         self._position = len(_PROTOCOLS[0])
         self._last_put = -1
@@ -132,36 +133,36 @@ class _Proof:
     # values
 
     def _plain_values(self) -> None:
-        match = phrases.RUN.match(self._data, self._position)
+        match = self._phrases.values.match(self._data, self._position)
         if match is None:
             raise _NoProofError
-        references = phrases.VALUE.findall(self._data, self._position, match.end())
+        references = self._phrases.value.findall(self._data, self._position, match.end())
         unknown = set(references) - self._texts - {b""}
         end = match.end()
         others = {reference for reference in unknown if reference in self._names or reference in self._tuples}
         if others:  # what the memo gives is no text: the run ends there
-            values = phrases.VALUE.finditer(self._data, self._position, end)
+            values = self._phrases.value.finditer(self._data, self._position, end)
             end = next(value.start() for value in values if value[1] in others)
-            references = phrases.VALUE.findall(self._data, self._position, end)
+            references = self._phrases.value.findall(self._data, self._position, end)
         if unknown:
-            puts = [reference for reference in references if reference in unknown]
-            _check(all(put.startswith((b"q", b"r")) for put in puts))
+            puts = [reference for reference in references if reference.startswith((b"q", b"r"))]
             self._puts(puts)
             self._texts.update(map(_get, puts))
+            _check(unknown.intersection(references).difference(puts) <= self._texts)
         self._values += _PLAIN * len(references)
         self._position = end
 
     def _named(self) -> None:
         """What begins with a name, or with what the memo gives."""
         data, position = self._data, self._position
-        if match := phrases.TENSOR.match(data, position):
+        if match := self._phrases.tensor.match(data, position):
             self._tensor(*match.groups())
             self._position = match.end()
             self._more_tensors()
-        elif match := phrases.ORDERED_DICT.match(data, position):
+        elif match := self._phrases.ordered_dict.match(data, position):
             self._expect(match[1], Role.ORDERED_DICT)
             self._add(_ORDERED, match.end(), match[2])
-        elif (match := phrases.NAME.match(data, position)) and match[1] in self._tuples:
+        elif (match := self._phrases.name.match(data, position)) and match[1] in self._tuples:
             self._add(_TUPLE, match.end())
         elif match and match[1] not in self._texts:
             self._expect(match[1], Role.PARAMETER)
@@ -171,7 +172,7 @@ class _Proof:
 
     def _more_tensors(self) -> None:
         """As many as follow, each behind its name."""
-        while match := phrases.TEXT_AND_TENSOR.match(self._data, self._position):
+        while match := self._phrases.text_and_tensor.match(self._data, self._position):
             name, function, tag, kind, key, location, identity, shape, stride, hooks_kind, *results = match.groups()
             if (function, tag, kind, location, hooks_kind) in self._met and key.startswith(b"X"):
                 name_put, key_put = name[5 + name[1] :], key[5 + key[1] :]
@@ -214,7 +215,7 @@ class _Proof:
     # containers
 
     def _dict(self) -> None:
-        match = phrases.METADATA.match(self._data, self._position)
+        match = self._phrases.metadata.match(self._data, self._position)
         if match and (match[2] in self._metadata or match[2].startswith(b"X")):
             self._put(match[1])
             self._text(match[2])
@@ -243,7 +244,7 @@ class _Proof:
         self._make_tuple(self._to_mark())
 
     def _short_tuple(self) -> None:
-        match = phrases.RESULT.match(self._data, self._position)
+        match = self._phrases.result.match(self._data, self._position)
         if match and self._values.endswith(_PARAMETER):
             self._put(match[1])
             del self._values[-len(_PARAMETER) :]
@@ -289,7 +290,7 @@ class _Proof:
 
     def _with_put(self, kind: bytes) -> bytes:
         """An opcode without an argument, which leaves a value of this kind. Returns its PUT."""
-        match = phrases.WITH_PUT.match(self._data, self._position)
+        match = self._phrases.with_put.match(self._data, self._position)
         assert match
         self._add(kind, match.end(), match[1])
         return match[1]

@@ -199,6 +199,29 @@ class TestFileSink:
         assert [path.name for path in (tmp_path / "links").iterdir()] == ["latest.pt"]
 
     @posix
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_a_folder_is_the_same_one_to_the_end(self, target: Path, tmp_path: Path, fails: bool) -> None:
+        """`latest/model.pt`, and `latest` is turned to another folder meanwhile: the save goes where it began."""
+        (tmp_path / "other").mkdir()
+        latest = tmp_path / "latest"
+        latest.symlink_to(target.parent)
+
+        def turn(sink: Sink) -> None:
+            with sink:
+                sink.write(WHOLE)
+                latest.unlink()
+                latest.symlink_to("other")
+                if fails:
+                    raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext():
+            turn(FileSink(latest / "model.pt"))
+
+        assert target.read_bytes() == (b"old" if fails else WHOLE)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "model.pt", "other"]
+        assert list((tmp_path / "other").iterdir()) == []
+
+    @posix
     def test_a_dangling_symlink_gets_its_target(self, tmp_path: Path) -> None:
         """As `open` for writing would do."""
         (tmp_path / "latest.pt").symlink_to("model.pt")
@@ -342,9 +365,9 @@ def record_calls(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
     """Note writes, fsyncs and renames in the order they are made."""
 
     def note(name: str, real: Any) -> Any:
-        def call(*args: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             calls.append(kind_of_sync(args[0]) if name == "fsync" else name)
-            return real(*args)
+            return real(*args, **kwargs)
 
         return call
 

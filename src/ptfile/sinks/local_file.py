@@ -5,20 +5,19 @@ told to stop. A file written in place would then be neither the old checkpoint n
 """
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH100, PTH105, PTH108, PTH116, PTH118, PTH120
+# ruff: noqa: PTH100, PTH116, PTH120
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import secrets
 import stat
-from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ptfile._types import Buffer, Path
+from ptfile.sinks.folder import Folder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,37 +43,30 @@ class FileSink:
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = ("_file", "_fsync", "_target", "_temporary", "name")
+    __slots__ = ("_base", "_file", "_folder", "_fsync", "_naming", "_temporary", "name")
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
         self.name = os.fspath(path)
+        self._naming = _Naming(self.name)
         self._fsync = fsync
         self._file = -1
-        self._target = self.name
+        self._folder: Folder | None = None
+        self._base = ""
         self._temporary: str | None = None
 
     def __enter__(self) -> Self:
-        with self._named():
+        with self._naming:
             try:
-                old = os.stat(self.name)
-            except FileNotFoundError:
-                old = None
-            if (old is not None and stat.S_ISDIR(old.st_mode)) or self.name.endswith(_SEPARATORS):
-                # A trailing slash means a folder, also where there is none yet; `realpath` would drop it.
-                raise _error(errno.EISDIR, self.name)
-            if not self.name:
-                raise _error(errno.ENOENT, self.name)
-            self._target = os.path.realpath(self.name)
-            if old is not None and (not stat.S_ISREG(old.st_mode) or _is_open_file(self._target, self.name)):
-                self._file = os.open(self.name, _FLAGS | os.O_TRUNC)
-            else:
-                self._open_temporary(old)
+                self._open()
+            except BaseException:
+                self._abort()
+                raise
         return self
 
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError (disk full, quota, broken pipe)."""
         rest = memoryview(data).cast("B")
-        with self._named():
+        with self._naming:
             while rest.nbytes:
                 written = os.write(self._file, rest[:WRITE_MAX])
                 if written == 0:
@@ -84,24 +76,49 @@ class FileSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        if kind is None:
-            with self._named():
-                self._commit()
-        else:
+        if kind is not None:
             self._abort()
+            return
+        with self._naming:
+            try:
+                self._commit()
+            except BaseException:
+                self._abort()
+                raise
 
-    def _open_temporary(self, old: os.stat_result | None) -> None:
-        if old is not None and not os.access(self._target, os.W_OK):
+    def _open(self) -> None:
+        target = self.name
+        try:
+            old = os.lstat(target)
+            is_link = stat.S_ISLNK(old.st_mode)
+            if is_link:
+                target = os.path.realpath(target)
+                old = os.stat(self.name)
+        except FileNotFoundError:
+            old = None
+        if (old is not None and stat.S_ISDIR(old.st_mode)) or target.endswith(_SEPARATORS):
+            # A trailing slash means a folder, also where there is none yet.
+            raise _error(errno.EISDIR, self.name)
+        if not self.name:
+            raise _error(errno.ENOENT, self.name)
+        if old is not None and (not stat.S_ISREG(old.st_mode) or (is_link and _is_open_file(self.name))):
+            self._file = os.open(self.name, _FLAGS | os.O_TRUNC)
+        else:
+            self._open_temporary(target, old)
+
+    def _open_temporary(self, target: str, old: os.stat_result | None) -> None:
+        if old is not None and not os.access(target, os.W_OK):
             # Renaming needs the folder's permission only, but who made a file read-only meant it.
             raise _error(errno.EACCES, self.name)
         # As private as the old file while it is being written; a new one is the umask's business.
         mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o600
-        folder, base = os.path.split(self._target)
+        folder, self._base = os.path.split(target)
+        self._folder = Folder(folder, fsync=self._fsync)
         for _ in range(100):
-            temporary = os.path.join(folder, temporary_name(base, secrets.token_hex(4)))
+            temporary = temporary_name(self._base, os.urandom(4).hex())
             self._temporary = temporary  # known before it is there: an interrupt can come right behind the call
             try:
-                self._file = os.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, mode)
+                self._file = self._folder.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, mode)
             except FileExistsError:
                 self._temporary = None
                 continue
@@ -109,52 +126,55 @@ class FileSink:
         else:
             raise FileExistsError(errno.EEXIST, "no free name for a temporary file", self.name)
         if old is not None:
-            try:
-                _keep_attributes(self._target, old, self._file)
-            except BaseException:
-                self._abort()
-                raise
+            _keep_attributes(target, old, self._file)
 
     def _commit(self) -> None:
-        try:
-            if self._fsync and (self._temporary is not None or _can_sync(self._file)):
-                os.fsync(self._file)
-            self._close()
-            if self._temporary is None:
-                return
-            # Opened first: what can fail should fail while the old file is still there.
-            with _open_folder(os.path.dirname(self._target)) if self._fsync else contextlib.nullcontext() as folder:
-                os.replace(self._temporary, self._target)
-                self._temporary = None
-                if folder is not None:
-                    _sync_folder(folder)
-        except BaseException:
-            self._abort()
-            raise
+        if self._fsync and (self._temporary is not None or _can_sync(self._file)):
+            os.fsync(self._file)
+        self._close()
+        if self._folder is None or self._temporary is None:
+            return
+        self._folder.replace(self._temporary, self._base)
+        self._temporary = None
+        if self._fsync:
+            self._folder.fsync()
+        self._folder.close()
 
     def _abort(self) -> None:
         # The exception on its way is the one to see; what fails while cleaning up would only hide it.
         with contextlib.suppress(OSError):
             self._close()
+        if self._folder is None:
+            return
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                self._folder.unlink(temporary)
+        self._folder.close()
 
     def _close(self) -> None:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
 
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Let every OSError name the user's path in place of the temporary's or of none."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno is None or (error.filename == self.name and error.filename2 is None):
-                raise
-            raise OSError(error.errno, error.strerror, self.name) from error
+
+class _Naming:
+    """Lets every OSError name the user's path in place of the temporary's or of none."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if not isinstance(error, OSError) or error.errno is None:
+            return
+        if error.filename != self._name or error.filename2 is not None:
+            raise OSError(error.errno, error.strerror, self._name) from error
 
 
 def _error(number: int, path: str) -> OSError:
@@ -170,13 +190,13 @@ def temporary_name(base: str, random: str) -> str:
     return f".{base}.{random}.tmp"
 
 
-def _is_open_file(target: str, path: str) -> bool:
-    """Whether a path stands for a file that this process has open (/dev/stdout, /proc/self/fd/1).
+def _is_open_file(link: str) -> bool:
+    """Whether a symlink stands for a file that this process has open (/dev/stdout, /proc/self/fd/1).
 
     Replacing what that is redirected to would leave the open file without its bytes.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    return target != path and (folder == "/dev" or folder.startswith(("/dev/fd", "/proc/")))
+    folder = os.path.dirname(os.path.abspath(link))
+    return folder == "/dev" or folder.startswith(("/dev/fd", "/proc/"))
 
 
 def _keep_attributes(path: str, old: os.stat_result, file: int) -> None:
@@ -203,26 +223,3 @@ def _can_sync(file: int) -> bool:
     """Whether fsync means anything for an open file that is written straight through."""
     mode = os.fstat(file).st_mode
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
-
-
-@contextlib.contextmanager
-def _open_folder(folder: str) -> Iterator[int | None]:
-    """A handle to sync a folder by. None on Windows, which has no way to and needs none on NTFS."""
-    if os.name == "nt":
-        yield None
-        return
-    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
-        yield handle
-    finally:
-        with contextlib.suppress(OSError):  # nothing was written through it
-            os.close(handle)
-
-
-def _sync_folder(handle: int) -> None:
-    """Make a rename in a folder durable."""
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems have no such thing
-            raise

@@ -45,6 +45,10 @@ comment length"""
 EXTRA = struct.Struct("<HH")
 """4.5.1: id and length of one block of an extra field"""
 
+_WRITE_LOCAL = struct.Struct("<4s2xH18xHH")
+_WRITE_CENTRAL = struct.Struct("<4s4xH6xIIIHH10xI")
+"""The same without what PyTorch leaves at 0: versions, the method, which is STORED, times, attributes."""
+
 MAX16 = 0xFFFF
 MAX32 = 0xFFFFFFFF
 """In a 16-bit or 32-bit field: the number is in the zip64 structure (4.4.1.4). So this is no number of its own."""
@@ -75,8 +79,7 @@ END64_NEEDED = 45
 
 def local_header(name: bytes, flags: int, extra: bytes) -> bytes:
     """A stored record's local header as PyTorch writes it: no version, no time, no CRC, no sizes."""
-    fixed = LOCAL.pack(LOCAL_SIGNATURE, 0, flags, STORED, 0, 0, 0, 0, 0, len(name), len(extra))
-    return fixed + name + extra
+    return _WRITE_LOCAL.pack(LOCAL_SIGNATURE, flags, len(name), len(extra)) + name + extra
 
 
 def descriptor(crc: int, size: int, *, zip64: bool) -> bytes:
@@ -94,11 +97,11 @@ def descriptor_forms(crc: int, compressed_size: int, size: int) -> tuple[bytes, 
 
 def central_header(name: bytes, flags: int, crc: int, size: int, offset: int) -> bytes:
     """A stored record's entry in the central directory, with a zip64 extra field for the numbers that need one."""
-    extra = zip64_extra(size, size, offset)
-    size32, offset32 = min(size, MAX32), min(offset, MAX32)
-    fixed = CENTRAL.pack(
-        CENTRAL_SIGNATURE, 0, 0, flags, STORED, 0, 0, crc, size32, size32, len(name), len(extra), 0, 0, 0, 0, offset32
-    )  # fmt: skip
+    extra = b""
+    if size >= MAX32 or offset >= MAX32:
+        extra = zip64_extra(size, size, offset)
+        size, offset = min(size, MAX32), min(offset, MAX32)
+    fixed = _WRITE_CENTRAL.pack(CENTRAL_SIGNATURE, flags, crc, size, size, len(name), len(extra), offset)
     return fixed + name + extra
 
 

@@ -130,8 +130,10 @@ def _reduce_strided(tensor: Tensor) -> Reduced:
         on_cpu = Tensor(Storage(storage.data), dtype, *place, conj=tensor.is_conj(), neg=tensor.is_neg())
         return REBUILD_FROM_CPU, (on_cpu, dtype, device, tensor.requires_grad)
     view = (tensor.storage_offset(), fresh(tensor.shape), fresh(tensor.stride()), tensor.requires_grad, fresh_hooks())
-    flags = {fresh_text(name): True for name, flag in (("conj", tensor.is_conj()), ("neg", tensor.is_neg())) if flag}
-    metadata = (flags,) if flags else ()
+    metadata: tuple[dict[str, bool], ...] = ()
+    if tensor.is_conj() or tensor.is_neg():
+        flags = (("conj", tensor.is_conj()), ("neg", tensor.is_neg()))
+        metadata = ({fresh_text(name): True for name, flag in flags if flag},)
     if dtype.storage_class is not None:
         return REBUILD_TENSOR_V2, (TypedStorage(storage, dtype), *view, *metadata)
     if not dtype.can_be_saved:

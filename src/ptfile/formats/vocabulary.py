@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ptfile.formats import numpy_objects, python_objects, rebuild, torch_constants
-from ptfile.machine.encoder import Reducer
+from ptfile.machine.encoder import saved_types
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, Policy, TypeRules, Unknown
 from ptfile.machine.proof import Role
@@ -24,7 +24,7 @@ _TYPES: Mapping[type, TypeRules] = {
 LOOK_INTO_IT = "Load it with unknown='inert' to look into it without running anything"
 _ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, which runs the code that it names"
 
-REDUCERS: Mapping[type, Reducer] = {**rebuild.REDUCERS, **torch_constants.REDUCERS}
+REDUCERS = saved_types({**rebuild.REDUCERS, **torch_constants.REDUCERS})
 SHARED_WORD = "torch"
 """The module of theirs whose name is a word."""
 

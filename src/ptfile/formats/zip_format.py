@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.storages import LoadedStorages, MapLocation, SavedStorages, StoragesToSave
 from ptfile.formats.vocabulary import REDUCERS, SHARED_WORD
 from ptfile.formats.zip_records import StoredBytes, ZipRecords
-from ptfile.machine.encoder import Encoder, Reducer
+from ptfile.machine.encoder import Encoder, Reducers
 from ptfile.sinks import Sink
 from ptfile.tensors.dtypes import DType
 
@@ -82,7 +82,7 @@ class ZipSave:
         pickle_protocol: int = 2,
         options: ZipOptions = DEFAULT_OPTIONS,
         storages: StoragesToSave | None = None,
-        reducers: Mapping[type, Reducer] | None = None,
+        reducers: Reducers | None = None,
     ) -> None:
         """`storages` and `reducers` say how the objects of a framework are saved; ptfile's own if not given."""
         storages = storages or SavedStorages()

@@ -16,8 +16,8 @@ import string
 import sys
 import threading
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from types import ModuleType, SimpleNamespace
@@ -43,28 +43,60 @@ class Apart:
 
 Reducer: TypeAlias = Callable[[Any], "tuple[Any, ...] | Global | Apart"]
 """From an object to what `__reduce__` would return, with a `Global` as function; or to the name it is saved as."""
+Reducers: TypeAlias = Mapping[type, Callable[[Any], Any]]
+"""What `saved_types` makes."""
 
 _LETTERS = string.ascii_letters + "_"
 _MARKS = "".join(chr(code) for code in range(0x01, 0x80) if chr(code) not in _LETTERS + string.digits + ".\n\r\x7f")
 _TO_ALIAS = dict(zip(_LETTERS, _MARKS, strict=False))
 """The first letter of a module's name to a character with which no module's name begins, one to one."""
-_FROM_ALIAS = {ord(mark): letter for letter, mark in _TO_ALIAS.items()}
+_FROM_ALIAS = {ord(mark): ord(letter) for letter, mark in _TO_ALIAS.items()}
 _LARGE = 1 << 16
 """Bytes from which a piece of a pickle is not worth copying."""
 _MODULES_ARE_STRINGS = 4
 """The protocol from which a name is two strings of their own (STACK_GLOBAL), and not one opcode's argument."""
 
-_current = threading.local()
-"""The object that this thread's pickler is saving as a name, between the reducer and the look-up right behind it."""
+
+class _Current(threading.local):
+    encoder: Encoder | None = None
+    """Whose pickler runs in this thread."""
+
+
+_current = _Current()
 
 
 class _AliasModule:
     """What a pickler finds when it imports an alias: a module in which every name is the object just being saved."""
 
     def __getattribute__(self, name: str) -> object:
-        if name == getattr(_current, "name", None):
-            return _current.object
+        encoder = _current.encoder
+        if encoder is not None and name == encoder.name:
+            return encoder.object
         raise AttributeError(name)
+
+
+def saved_types(reducers: Mapping[type, Reducer]) -> Reducers:
+    """The types that are saved in ways of their own, these and the machine's, ready for picklers. Made once.
+
+    It takes as long to make as a small object to save.
+    """
+    own: dict[type, Reducer] = {
+        Global: lambda name: name,
+        InertName: lambda name: Global(name.module, name.name),
+        InertRecord: reduce_inert,
+    }
+    return {kind: _adapted(reducer) for kind, reducer in {**own, **reducers}.items()}
+
+
+def _adapted(reducer: Reducer) -> Callable[[Any], Any]:
+    def reduce(obj: Any) -> Any:
+        reduced = reducer(obj)
+        if isinstance(reduced, tuple):
+            return reduced
+        assert _current.encoder is not None  # or nothing would ask for this
+        return _current.encoder.save_as_name(obj, reduced)
+
+    return reduce
 
 
 class Encoder:
@@ -72,7 +104,7 @@ class Encoder:
 
     def __init__(
         self,
-        reducers: Mapping[type, Reducer],
+        reducers: Reducers,
         persistent_id: Callable[[object], object],
         *,
         pickle_module: Any,
@@ -83,16 +115,15 @@ class Encoder:
 
         Python keeps one object of each word that stands in a program, and picklers write the second as a reference.
         """
-        self._reducers: dict[type, Reducer] = {
-            Global: lambda name: name,
-            InertName: lambda name: Global(name.module, name.name),
-            InertRecord: reduce_inert,
-            **reducers,
-        }
+        self.name: str | None = None
+        """The name that the pickler is about to look up in the alias of a module."""
+        self.object: object = None
+        """What it shall find there: the object that it is saving."""
+        self._reducers = reducers
         self._persistent_id = persistent_id
         self._pickle_module = pickle_module
         self._protocol = protocol if protocol >= 0 else pickle.HIGHEST_PROTOCOL
-        self._written: Counter[bytes] = Counter()  # what holds an alias in the pickle, and how often
+        self._written: defaultdict[bytes, int] = defaultdict(int)  # what holds an alias in the pickle, and how often
         self._modules: set[int] = set()  # the aliases, as objects, that are in the pickler's memo
         self._shared_word = None if shared_word is None else sys.intern(shared_word)
         self._stand_ins = False  # whether an alias was written in place of a string of the user's
@@ -102,35 +133,34 @@ class Encoder:
 
         What the pickler raises for an object that cannot be pickled passes through.
         """
-        table = getattr(self._pickle_module.Pickler, "dispatch_table", None)
-        theirs = table if isinstance(table, Mapping) else copyreg.dispatch_table
-        members = {
-            "dispatch_table": {**theirs, **{kind: self._adapt(reducer) for kind, reducer in self._reducers.items()}},
-            # Called for every object: a function of the class is one call less than a method that calls it.
-            "persistent_id": staticmethod(self._persistent_id_for_pickler()),
-        }
-        pickler = type("Pickler", (self._pickle_module.Pickler,), members)
         file = _Pieces()
-        # A save can begin inside another one, in a signal handler say, at any moment.
-        before = dict(vars(_current))
+        pickler = self._pickler(file)
+        before = _current.encoder  # a save can begin inside another one, in a signal handler say, at any moment
+        _current.encoder = self
         posing.depth = getattr(posing, "depth", 0) + 1
         try:
-            pickler(file, protocol=self._protocol).dump(value)
+            pickler.dump(value)
         finally:
             posing.depth -= 1
-            vars(_current).clear()
-            vars(_current).update(before)
+            _current.encoder = before
         pieces = self._with_real_names(file.pieces)
         return [without_stand_ins(b"".join(pieces))] if self._stand_ins else pieces
 
-    def _adapt(self, reducer: Reducer) -> Callable[[Any], Any]:
-        def reduce(obj: Any) -> Any:
-            reduced = reducer(obj)
-            if isinstance(reduced, Apart):
-                return self._save_as_name(obj, reduced.name, apart=True)
-            return self._save_as_name(obj, reduced) if isinstance(reduced, Global) else reduced
-
-        return reduce
+    def _pickler(self, file: _Pieces) -> Any:
+        kind = self._pickle_module.Pickler
+        if kind is pickle.Pickler:  # it needs no class of its own, which takes longer to make than a small pickle
+            pickler: Any = kind(file, self._protocol)
+            pickler.dispatch_table = {**copyreg.dispatch_table, **self._reducers}
+            pickler.persistent_id = self._persistent_id_for_pickler()
+            return pickler
+        table = getattr(kind, "dispatch_table", None)
+        theirs = table if isinstance(table, Mapping) else copyreg.dispatch_table
+        members = {
+            "dispatch_table": {**theirs, **self._reducers},
+            # Called for every object: a function of the class is one call less than a method that calls it.
+            "persistent_id": staticmethod(self._persistent_id_for_pickler()),
+        }
+        return type("Pickler", (kind,), members)(file, protocol=self._protocol)
 
     def _persistent_id_for_pickler(self) -> Callable[[object], object]:
         find = self._persistent_id if self._pickle_module is pickle else self._refuse_inert_names
@@ -153,9 +183,13 @@ class Encoder:
             raise UnsupportedError(problem, fix="Save inert records without pickle_module")
         return self._persistent_id(obj)
 
-    def _save_as_name(self, obj: Any, name: Global, *, apart: bool = False) -> Any:
+    def save_as_name(self, obj: Any, name: Global | Apart) -> Any:
         """Return what `__reduce__` returns for an object that is a global variable, having set the stage for it."""
-        if "." in name.name and self._protocol < _MODULES_ARE_STRINGS and sys.version_info < (3, 13):
+        apart = isinstance(name, Apart)
+        if isinstance(name, Apart):
+            name = name.name
+        first, dot, rest = name.name.partition(".")
+        if dot and self._protocol < _MODULES_ARE_STRINGS and sys.version_info < (3, 13):
             # Before Python 3.13, which does this itself and in its own way, a dotted name is an attribute of the rest.
             parent, _, last = name.name.rpartition(".")
             return getattr, (getattr(obj, "parent", None) or Global(name.module, parent), last)
@@ -165,12 +199,12 @@ class Encoder:
             obj.__module__ = alias
         else:
             obj.__dict__["__module__"] = alias
-        first, *rest = name.name.split(".")
-        for part in reversed(rest):  # a dotted name is looked up step by step
-            obj = SimpleNamespace(**{part: obj})
-        _current.name, _current.object = first, obj
+        if dot:
+            for part in reversed(rest.split(".")):  # a dotted name is looked up step by step
+                obj = SimpleNamespace(**{part: obj})
+        self.name, self.object = first, obj
         if self._protocol < _MODULES_ARE_STRINGS:
-            self._written[b"c" + alias.encode() + b"\n" + first.encode() + b"\n"] += 1
+            self._written[f"c{alias}\n{first}\n".encode()] += 1
         return name.name
 
     def _module(self, module: str, *, apart: bool = False) -> str:
@@ -187,7 +221,7 @@ class Encoder:
         offset = 1 if self._protocol < _MODULES_ARE_STRINGS else 2
         places: list[tuple[int, int]] = []  # number of the piece, position in it
         for pattern, count in self._written.items():
-            found = [(number, place) for number, piece in enumerate(pieces) for place in _find_all(piece, pattern)]
+            found = _find_all(pieces, pattern)
             if len(found) != count:  # some text of the user's own looks the same
                 found = _opcode_places(pieces, pattern, count)
             places += [(number, place + offset) for number, place in found]
@@ -227,20 +261,30 @@ def _patched(pieces: list[bytes | bytearray], places: list[tuple[int, int]]) -> 
     """The pieces with the letters of modules in place of the marks at these places, which are in order."""
     result: list[Buffer] = []
     for number, piece in enumerate(pieces):
+        own = [place for of, place in places if of == number]
+        if isinstance(piece, bytearray):
+            for place in own:
+                piece[place] = _FROM_ALIAS[piece[place]]
+            result.append(piece)
+            continue
         rest = memoryview(piece)
         start = 0
-        for place in (place for of, place in places if of == number):
-            result += [rest[start:place], _FROM_ALIAS[piece[place]].encode()]
+        for place in own:
+            result += [rest[start:place], bytes([_FROM_ALIAS[piece[place]]])]
             start = place + 1
         result.append(rest[start:])
     return result
 
 
-def _find_all(data: bytes | bytearray, pattern: bytes) -> Iterator[int]:
-    place = data.find(pattern)
-    while place >= 0:
-        yield place
-        place = data.find(pattern, place + 1)
+def _find_all(pieces: list[bytes | bytearray], pattern: bytes) -> list[tuple[int, int]]:
+    """Every number of a piece and position in it where the pattern begins."""
+    found = []
+    for number, piece in enumerate(pieces):
+        place = piece.find(pattern)
+        while place >= 0:
+            found.append((number, place))
+            place = piece.find(pattern, place + 1)
+    return found
 
 
 def _opcode_places(pieces: list[bytes | bytearray], pattern: bytes, count: int) -> list[tuple[int, int]]:

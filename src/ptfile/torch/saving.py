@@ -12,11 +12,13 @@ from torch import serialization
 
 from ptfile._types import Buffer, Path, Writable
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
+from ptfile.machine.encoder import saved_types
 from ptfile.sinks import FileSink, Sink, StreamSink
 from ptfile.torch.storages import SavedTorchStorages, reduce_tensor
 
 _torch_save = torch.save
 """PyTorch's own, also while `patch` stands in its place."""
+_REDUCERS = saved_types({torch.Tensor: reduce_tensor})
 
 
 def save(
@@ -45,7 +47,7 @@ def save(
         obj,
         root,
         storages=SavedTorchStorages(),
-        reducers={torch.Tensor: reduce_tensor},
+        reducers=_REDUCERS,
         pickle_module=pickle_module,
         pickle_protocol=pickle_protocol,
         options=ZipOptions(

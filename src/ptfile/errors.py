@@ -15,8 +15,7 @@ programs read the fields.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 
 class PtfileError(Exception):
@@ -101,14 +100,20 @@ def brief(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-@contextmanager
-def located(*, file: str | None = None, record: str | None = None) -> Iterator[None]:
-    """Tell every PtfileError that passes through where it happened, unless it knows already."""
-    try:
-        yield
-    except PtfileError as error:
-        if error.file is None:
-            error.file = file
-        if error.record is None:
-            error.record = record
-        raise
+class located:  # noqa: N801  (it is called as a function is)
+    """A context: tells every PtfileError that passes through where it happened, unless it knows already."""
+
+    __slots__ = ("_file", "_record")
+
+    def __init__(self, *, file: str | None = None, record: str | None = None) -> None:
+        self._file = file
+        self._record = record
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if isinstance(error, PtfileError):
+            error.file = self._file if error.file is None else error.file
+            error.record = self._record if error.record is None else error.record

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ptfile.containers import zip_structs as zs
 from ptfile.errors import FormatError, LimitError, UnsupportedError
@@ -29,9 +29,8 @@ descriptor. `ZipReader.locate` accounts for them exactly."""
 _Row: TypeAlias = "tuple[int, int, int, int, int, int]"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record, as the central directory has it."""
+class Record(NamedTuple):
+    """One record, as the central directory has it. (A tuple is made in a third of the time of a frozen dataclass.)"""
 
     name: str
     """With the root folder."""
@@ -189,7 +188,7 @@ def _hole(name: str, missing: int) -> FormatError:
 
 def _agrees(end: zs.End, end64: zs.End) -> bool:
     """4.4.1.4: each field of the end record is full or says what the zip64 end says."""
-    return all(
+    return end == end64 or all(
         small in (full, large)
         for small, large, full in (
             (end.disk, end64.disk, zs.MAX16),

@@ -7,8 +7,7 @@ open is done as in miniz, the writer inside PyTorch, and was read off files that
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ptfile._types import Buffer
 
@@ -134,8 +133,7 @@ def end_records(records: int, directory_size: int, directory_offset: int) -> byt
     return end64 + locator + end
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """What the end record or the zip64 end record says; zip64 decides where the other's field is full."""
 
     disk: int
@@ -158,13 +156,15 @@ def unpack_end64(data: Buffer, at: int = 0) -> tuple[End, int]:
     return End(disk, directory_disk, here, records, size, offset), follow
 
 
-def extra_blocks(extra: Buffer) -> Iterator[tuple[int, bytes]]:
+def extra_blocks(extra: Buffer) -> list[tuple[int, bytes]]:
     """The blocks (id, content) of an extra field. Raises struct.error where a block overruns it."""
+    blocks = []
     at = 0
     while at < len(extra):
         kind, length = EXTRA.unpack_from(extra, at)
         at += EXTRA.size
         if at + length > len(extra):
             raise struct.error("an extra field overruns its header")
-        yield kind, bytes(extra[at : at + length])
+        blocks.append((kind, bytes(extra[at : at + length])))
         at += length
+    return blocks

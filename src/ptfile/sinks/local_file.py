@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ptfile._types import Buffer, Path
 from ptfile.sinks.folder import Folder
@@ -43,11 +43,10 @@ class FileSink:
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = ("_base", "_file", "_folder", "_fsync", "_naming", "_temporary", "name")
+    __slots__ = ("_base", "_file", "_folder", "_fsync", "_temporary", "name")
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
         self.name = os.fspath(path)
-        self._naming = _Naming(self.name)
         self._fsync = fsync
         self._file = -1
         self._folder: Folder | None = None
@@ -55,23 +54,27 @@ class FileSink:
         self._temporary: str | None = None
 
     def __enter__(self) -> Self:
-        with self._naming:
-            try:
-                self._open()
-            except BaseException:
-                self._abort()
-                raise
+        try:
+            self._open()
+        except OSError as error:
+            self._abort()
+            self._raise(error)
+        except BaseException:
+            self._abort()
+            raise
         return self
 
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError (disk full, quota, broken pipe)."""
         rest = memoryview(data).cast("B")
-        with self._naming:
-            while rest.nbytes:
+        while rest.nbytes:
+            try:
                 written = os.write(self._file, rest[:WRITE_MAX])
-                if written == 0:
-                    raise OSError(errno.EIO, "the system took no bytes", self.name)
-                rest = rest[written:]
+            except OSError as error:
+                self._raise(error)
+            if written == 0:
+                raise OSError(errno.EIO, "the system took no bytes", self.name)
+            rest = rest[written:]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -79,12 +82,14 @@ class FileSink:
         if kind is not None:
             self._abort()
             return
-        with self._naming:
-            try:
-                self._commit()
-            except BaseException:
-                self._abort()
-                raise
+        try:
+            self._commit()
+        except OSError as failure:
+            self._abort()
+            self._raise(failure)
+        except BaseException:
+            self._abort()
+            raise
 
     def _open(self) -> None:
         target = self.name
@@ -157,24 +162,11 @@ class FileSink:
         if file >= 0:
             os.close(file)
 
-
-class _Naming:
-    """Lets every OSError name the user's path in place of the temporary's or of none."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        if not isinstance(error, OSError) or error.errno is None:
-            return
-        if error.filename != self._name or error.filename2 is not None:
-            raise OSError(error.errno, error.strerror, self._name) from error
+    def _raise(self, error: OSError) -> NoReturn:
+        """Raise an error with the user's path in place of the temporary's or of none."""
+        if error.errno is None or (error.filename == self.name and error.filename2 is None):
+            raise error
+        raise OSError(error.errno, error.strerror, self.name) from error
 
 
 def _error(number: int, path: str) -> OSError:
@@ -185,7 +177,7 @@ def _error(number: int, path: str) -> OSError:
 def temporary_name(base: str, random: str) -> str:
     """`.BASE.RANDOM.tmp`, with BASE cut so that the whole is a name a file system takes."""
     room = NAME_MAX - len(f"..{random}.tmp")
-    while len(os.fsencode(base)) > room:
+    while len(base) > room // 4 and len(os.fsencode(base)) > room:
         base = base[:-1]
     return f".{base}.{random}.tmp"
 
@@ -211,10 +203,13 @@ def _keep_attributes(path: str, old: os.stat_result, file: int) -> None:
                 with contextlib.suppress(OSError):
                     os.fchown(file, -1, old.st_gid)
     if hasattr(os, "listxattr"):
-        with contextlib.suppress(OSError):
-            for key in os.listxattr(path):
-                with contextlib.suppress(OSError):
-                    os.setxattr(file, key, os.getxattr(path, key))
+        try:
+            keys = os.listxattr(path)
+        except OSError:
+            keys = []
+        for key in keys:
+            with contextlib.suppress(OSError):
+                os.setxattr(file, key, os.getxattr(path, key))
     if hasattr(os, "fchmod"):
         os.fchmod(file, stat.S_IMODE(old.st_mode))
 

@@ -17,17 +17,22 @@ from ptfile.sources.base import Closing, check_range, cut_off
 READ_MAX = 1 << 30
 """Bytes asked of the system in one call. Linux moves at most 0x7ffff000 in one, macOS refuses 2 GiB and more."""
 
+WHOLE = 16 << 10
+"""Bytes of a file up to which it is read at once: that takes no longer than to read a part of it."""
+
 _HAS_POSITIONED_READS = hasattr(os, "preadv")
 
 
 class LocalSource(Closing):
     """A regular file, by path. Threads read at once where the system has positioned reads (not Windows)."""
 
-    __slots__ = ("_file", "_lock", "name", "size")
+    __slots__ = ("_file", "_lock", "_whole", "name", "size")
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises OSError as `open` does, UnsupportedError for what is no regular file."""
         self._file = -1
+        self._whole: memoryview | None = None
+        """All bytes of a small file, when one of them has been asked for."""
         self._lock = threading.Lock()
         self.name = os.fspath(path)
         # Looked at before it is opened: opening a FIFO waits for a writer that may never come.
@@ -37,13 +42,31 @@ class LocalSource(Closing):
 
     def read(self, offset: int, length: int) -> memoryview:
         check_range(self.name, self.size, offset, length)
+        if self.size <= WHOLE:
+            return self._small(offset, length)
         target = memoryview(bytearray(length))
-        self.read_into(offset, target)
+        self._fill(offset, target)
         return target.toreadonly()
 
     def read_into(self, offset: int, target: memoryview) -> None:
+        check_range(self.name, self.size, offset, target.nbytes)
+        if self.size <= WHOLE:
+            target[:] = self._small(offset, target.nbytes)
+        else:
+            self._fill(offset, target)
+
+    def _small(self, offset: int, length: int) -> memoryview:
+        """Bytes of a file that is read at once."""
+        self._check_open()
+        if self._whole is None:
+            whole = memoryview(bytearray(self.size))
+            self._fill(0, whole)
+            self._whole = whole.toreadonly()
+        return self._whole[offset : offset + length]
+
+    def _fill(self, offset: int, target: memoryview) -> None:
+        self._check_open()
         length = target.nbytes
-        check_range(self.name, self.size, offset, length)
         done = 0
         while done < length:
             got = self._read_some(offset + done, target[done : done + READ_MAX])
@@ -52,9 +75,6 @@ class LocalSource(Closing):
             done += got
 
     def _read_some(self, offset: int, target: memoryview) -> int:
-        if self._file < 0:
-            problem = "the file is closed: read what you need of it before"
-            raise OSError(errno.EBADF, problem, self.name)
         if _HAS_POSITIONED_READS:
             return os.preadv(self._file, [target], offset)
         with self._lock:
@@ -62,6 +82,11 @@ class LocalSource(Closing):
             data = os.read(self._file, target.nbytes)
         target[: len(data)] = data
         return len(data)
+
+    def _check_open(self) -> None:
+        if self._file < 0:
+            problem = "the file is closed: read what you need of it before"
+            raise OSError(errno.EBADF, problem, self.name)
 
     def close(self) -> None:
         file, self._file = self._file, -1

@@ -1,5 +1,8 @@
 """`ptfile.torch.save`: `torch.save`, on real torch objects."""
 
+# pathlib takes four times as long to say whether two folders are there.
+# ruff: noqa: PTH112, PTH120
+
 from __future__ import annotations
 
 import os
@@ -9,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import serialization
+from torch.utils.serialization import config
 
 from ptfile._types import Buffer, Path, Writable
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
@@ -52,8 +56,8 @@ def save(
         pickle_protocol=pickle_protocol,
         options=ZipOptions(
             byte_order_first=not _disable_byteorder_record,
-            alignment=serialization._get_storage_alignment(),
-            checksum=serialization.get_crc32_options(),
+            alignment=config.save.storage_alignment,
+            checksum=config.save.compute_crc32,
         ),
     )
     with sink:
@@ -97,11 +101,11 @@ def _target(f: Any) -> tuple[str, Sink]:
         except ValueError as error:
             message = f"invalid file name: {path}"
             raise RuntimeError(message) from error
-        parent = FilePath(path).parent
-        if not parent.is_dir():
-            message = f"Parent directory {parent} does not exist."
+        parent = os.path.dirname(path) or os.curdir
+        if not os.path.isdir(parent):
+            message = f"Parent directory {FilePath(path).parent} does not exist."
             raise RuntimeError(message)
-        if FilePath(path).is_dir():
+        if os.path.isdir(path):
             message = "open file failed with strerror: Is a directory"
             raise RuntimeError(message)
     return root_for_path(path), FileSink(path)

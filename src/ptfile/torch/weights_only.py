@@ -5,6 +5,7 @@ The rules are those of PyTorch's weights-only unpickler; the machine that applie
 
 from __future__ import annotations
 
+import functools
 import pickle
 import re
 from collections import Counter, OrderedDict
@@ -73,12 +74,21 @@ _DOCS = (
 )
 
 
+@functools.cache  # PyTorch makes its table once, too
+def _ids_of_allowed() -> frozenset[int]:
+    return frozenset(map(id, theirs._get_allowed_globals().values()))
+
+
 class TorchPolicy:
     """The rules for one load, as they stand when it begins. Raises pickle.UnpicklingError with PyTorch's messages."""
 
     def __init__(self) -> None:
-        self._allowed: dict[str, Any] = {**theirs._get_user_allowed_globals(), **theirs._get_allowed_globals()}
-        self._values = set(map(id, self._allowed.values()))
+        self._allowed: dict[str, Any] = theirs._get_allowed_globals()
+        self._values = _ids_of_allowed()
+        users: dict[str, Any] = theirs._get_user_allowed_globals()
+        if users:
+            self._allowed = {**users, **self._allowed}
+            self._values = frozenset(map(id, self._allowed.values()))
 
     def resolve(self, module: str, name: str) -> Any:
         """The object that a name stands for."""

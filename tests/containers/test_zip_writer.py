@@ -161,8 +161,8 @@ def test_planned_records_follow_each_other(sizes: list[int], alignment: int) -> 
     for record in layout.records:
         assert record.header_offset == offset
         assert record.payload_offset % alignment == 0
-        extra = zs.zip64_extra(record.size, 0, offset) + zs.padding_extra(record.padding)
-        assert record.payload_offset == offset + len(zs.local_header(record.name.encode(), 0, extra))
+        header = zs.local_header(record.name.encode(), 0, record.padding, zs.zip64_extra(record.size, 0, offset))
+        assert record.payload_offset == offset + len(header)
         offset = record.payload_offset + record.size + record.descriptor_size
     assert layout.directory_offset == offset
 

@@ -271,9 +271,12 @@ def _check_extents(names: list[str], rows: list[_Row], directory_offset: int) ->
     directory, one behind the other, with room for nothing else.
     """
     # A name in cp437 has as many bytes as characters; no need to be exact for the others: `locate` is.
-    extents = sorted(
-        (row[5], row[5] + zs.LOCAL.size + len(name) + row[3], name) for name, row in zip(names, rows, strict=True)
-    )
+    fixed = zs.LOCAL.size
+    extents = [
+        (offset, offset + fixed + len(name) + packed, name)
+        for name, (_, _, _, packed, _, offset) in zip(names, rows, strict=True)
+    ]
+    extents.sort()
     if (extents[0][0] if extents else directory_offset) != 0:
         raise FormatError("bytes stand before the first record", offset=0)
     extents.append((directory_offset, directory_offset, ""))
@@ -283,7 +286,7 @@ def _check_extents(names: list[str], rows: list[_Row], directory_offset: int) ->
             raise FormatError(f"it reaches {end - next_offset} bytes into {behind}", record=name)
         if next_offset - end > _MAX_GAP + 3 * len(name):
             raise FormatError("bytes that belong to no record stand behind it", record=name)
-    return tuple(extent[0] for extent in extents[:-1])
+    return tuple([offset for offset, _, _ in extents[:-1]])
 
 
 def _by_name(names: list[str], rows: list[_Row]) -> dict[str, _Row]:

@@ -56,9 +56,10 @@ class ZipReader:
     @cached_property
     def root(self) -> str:
         """The one folder that everything is in. Raises FormatError if there is none, or more than one."""
-        names = list(self._directory.records)
-        root, slash, _ = names[0].partition("/") if names else ("", "", "")
-        if not slash or not all(name.startswith(root + slash) for name in names):
+        records = self._directory.records
+        root, slash, _ = next(iter(records), "").partition("/")
+        folder = root + slash
+        if not slash or not all(name.startswith(folder) for name in records):
             raise FormatError("its records are not all in one folder, as a checkpoint's are", file=self._source.name)
         return root
 

@@ -76,9 +76,14 @@ END64_NEEDED = 45
 """The only versions miniz fills in: Unix, 3.0; and 4.5 for zip64 (4.4.3.2)"""
 
 
-def local_header(name: bytes, flags: int, extra: bytes) -> bytes:
-    """A stored record's local header as PyTorch writes it: no version, no time, no CRC, no sizes."""
-    return _WRITE_LOCAL.pack(LOCAL_SIGNATURE, flags, len(name), len(extra)) + name + extra
+def local_header(name: bytes, flags: int, padding: int, zip64: bytes = b"") -> bytes:
+    """A stored record's local header as PyTorch writes it: no version, no time, no CRC, no sizes.
+
+    `padding`: by how many bytes more than the block's own 4 the payload is moved on; `zip64`: the block before it.
+    """
+    extra_length = len(zip64) + EXTRA.size + padding
+    fixed = _WRITE_LOCAL.pack(LOCAL_SIGNATURE, flags, len(name), extra_length)
+    return fixed + name + zip64 + EXTRA.pack(PADDING_EXTRA, padding) + PADDING_BYTE * padding
 
 
 def descriptor(crc: int, size: int, *, zip64: bool) -> bytes:
@@ -96,10 +101,10 @@ def descriptor_forms(crc: int, compressed_size: int, size: int) -> tuple[bytes, 
 
 def central_header(name: bytes, flags: int, crc: int, size: int, offset: int) -> bytes:
     """A stored record's entry in the central directory, with a zip64 extra field for the numbers that need one."""
-    extra = b""
-    if size >= MAX32 or offset >= MAX32:
-        extra = zip64_extra(size, size, offset)
-        size, offset = min(size, MAX32), min(offset, MAX32)
+    if size < MAX32 and offset < MAX32:
+        return _WRITE_CENTRAL.pack(CENTRAL_SIGNATURE, flags, crc, size, size, len(name), 0, offset) + name
+    extra = zip64_extra(size, size, offset)
+    size, offset = min(size, MAX32), min(offset, MAX32)
     fixed = _WRITE_CENTRAL.pack(CENTRAL_SIGNATURE, flags, crc, size, size, len(name), len(extra), offset)
     return fixed + name + extra
 
@@ -114,11 +119,6 @@ def zip64_extra(size: int, compressed_size: int, offset: int) -> bytes:
     if not numbers:
         return b""
     return EXTRA.pack(ZIP64_EXTRA, 8 * len(numbers)) + struct.pack(f"<{len(numbers)}Q", *numbers)
-
-
-def padding_extra(length: int) -> bytes:
-    """The block that moves a payload on by `length` bytes more than its own 4."""
-    return EXTRA.pack(PADDING_EXTRA, length) + PADDING_BYTE * length
 
 
 def end_records(records: int, directory_size: int, directory_offset: int) -> bytes:

@@ -25,6 +25,9 @@ _GATHER = 1 << 20
 """Headers and small payloads are joined up to this many bytes before they are written."""
 _SMALL = 64 << 10
 """A payload below this many bytes is cheaper to copy than to write on its own."""
+_WITH_DESCRIPTOR = zs.FLAG_UTF8 | zs.FLAG_DESCRIPTOR
+_DESCRIPTOR_SIZES = (zs.DESCRIPTOR.size, zs.DESCRIPTOR64.size)
+"""Bytes, without zip64 and with it."""
 
 
 class PlannedRecord(NamedTuple):
@@ -44,16 +47,10 @@ class PlannedRecord(NamedTuple):
     zip64: bool
     """Whether the record has a zip64 extra field, and 8-byte sizes in its descriptor."""
 
-    @property
-    def descriptor_size(self) -> int:
-        """Bytes that follow the payload: none where there is none."""
-        if not self.size:
-            return 0
-        return zs.DESCRIPTOR64.size if self.zip64 else zs.DESCRIPTOR.size
-
-    @property
-    def flags(self) -> int:
-        return zs.FLAG_UTF8 | zs.FLAG_DESCRIPTOR if self.size else zs.FLAG_UTF8
+    flags: int
+    """APPNOTE 4.4.4."""
+    descriptor_size: int
+    """Bytes that follow the payload: none where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +73,27 @@ def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIG
     if alignment < 1:
         raise ValueError(f"alignment is {alignment}: it must be 1 or more")
     planned = []
+    fixed = zs.LOCAL.size + zs.EXTRA.size
+    most = zs.MAX16 - zs.EXTRA.size
     offset = directory_size = 0
     for short_name, size in records:
         name = f"{root}/{short_name}"
-        length = len(name) if name.isascii() else len(name.encode())
+        length = len(name.encode())
         # The zip64 extra field stands in front of the padding and moves it (getPadding, inline_container.cc).
         needs_zip64 = size >= zs.MAX32 or offset >= zs.MAX32
         zip64 = len(zs.zip64_extra(size, size, offset)) if needs_zip64 else 0
-        start = offset + zs.LOCAL.size + length + zip64 + zs.EXTRA.size
+        start = offset + fixed + length + zip64
         padding = -start % alignment
-        if length > zs.MAX16 or zip64 + zs.EXTRA.size + padding > zs.MAX16 or size < 0:
+        if length > zs.MAX16 or zip64 + padding > most or size < 0:
             raise ValueError(
                 f"record {name[:80]!r} of {size} bytes, aligned to {alignment}, does not fit in a zip file"
             )
-        record = PlannedRecord(name, size, offset, start + padding, padding, needs_zip64)
-        planned.append(record)
-        directory_size += zs.CENTRAL.size + length + zip64
-        offset = record.payload_offset + size + record.descriptor_size
+        flags, descriptor = (_WITH_DESCRIPTOR, _DESCRIPTOR_SIZES[needs_zip64]) if size else (zs.FLAG_UTF8, 0)
+        payload = start + padding
+        planned.append(PlannedRecord(name, size, offset, payload, padding, needs_zip64, flags, descriptor))
+        directory_size += length + zip64
+        offset = payload + size + descriptor
+    directory_size += len(planned) * zs.CENTRAL.size
     if len({name for name, _ in records}) != len(planned):
         raise ValueError("two records have the same name")
     size = offset + directory_size + zs.END64.size + zs.LOCATOR.size + zs.END.size
@@ -109,6 +110,7 @@ class ZipWriter:
         """With `checksum` off every CRC in the file is 0, as PyTorch writes it then."""
         self._sink = sink
         self._layout = layout
+        self._rest = iter(layout.records)
         self._checksum = checksum
         self._checksums: list[int] = []
         self._waiting = bytearray()
@@ -123,12 +125,12 @@ class ZipWriter:
         record = self._next()
         size = payload.nbytes if type(payload) is memoryview else len(payload)
         if record.zip64 or not 0 < size < _SMALL or size != record.size:
-            self.write_pieces((payload,))
+            self._write_pieces(record, (payload,))
             return
         # The same as there, for the small records of which a file may have very many.
         crc = isal_zlib.crc32(payload) if self._checksum else 0
         waiting = self._waiting
-        waiting += zs.local_header(record.name.encode(), record.flags, zs.padding_extra(record.padding))
+        waiting += zs.local_header(record.name.encode(), record.flags, record.padding)
         waiting += payload
         waiting += zs.descriptor(crc, size, zip64=False)
         if len(waiting) >= _GATHER:
@@ -140,10 +142,18 @@ class ZipWriter:
 
         Raises ValueError unless they have as many bytes as planned together; the sink must be aborted then.
         """
-        record = self._next()
+        self._write_pieces(self._next(), pieces)
+
+    def _next(self) -> PlannedRecord:
+        try:
+            return next(self._rest)
+        except StopIteration:
+            raise ValueError("every record of the layout has been written") from None
+
+    def _write_pieces(self, record: PlannedRecord, pieces: Iterable[Buffer]) -> None:
         # The compressed size is not known to PyTorch at this point: 0.
-        extra = zs.zip64_extra(record.size, 0, record.header_offset) + zs.padding_extra(record.padding)
-        self._gather(zs.local_header(record.name.encode(), record.flags, extra))
+        zip64 = zs.zip64_extra(record.size, 0, record.header_offset)
+        self._gather(zs.local_header(record.name.encode(), record.flags, record.padding, zip64))
         crc = written = 0
         for piece in pieces:
             data = memoryview(piece).cast("B")
@@ -157,16 +167,11 @@ class ZipWriter:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
 
-    def _next(self) -> PlannedRecord:
-        if len(self._checksums) == len(self._layout.records):
-            raise ValueError("every record of the layout has been written")
-        return self._layout.records[len(self._checksums)]
-
     def finish(self) -> None:
         """Write the central directory and the end records. Raises ValueError if a record is still to come."""
-        if len(self._checksums) != len(self._layout.records):
-            missing = self._layout.records[len(self._checksums)].name
-            raise ValueError(f"record {missing!r} has not been written")
+        missing = next(self._rest, None)
+        if missing is not None:
+            raise ValueError(f"record {missing.name!r} has not been written")
         for record, crc in zip(self._layout.records, self._checksums, strict=True):
             name = record.name.encode()
             self._gather(zs.central_header(name, record.flags, crc, record.size, record.header_offset))

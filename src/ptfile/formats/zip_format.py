@@ -122,8 +122,8 @@ class ZipSave:
             writer.write(self._storages.payload(storage))
         for _, payload in self._tail:
             writer.write(payload)
-        sizes = [record.size for record in self._layout.records]
-        writer.write(serialization_id(self._names[:-1], list(zip(sizes, writer.checksums, strict=False))))
+        sizes = [record.size for record in self._layout.records[:-1]]
+        writer.write(serialization_id(self._names[:-1], zip(sizes, writer.checksums, strict=True)))
         writer.finish()
 
 

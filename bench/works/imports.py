@@ -31,7 +31,7 @@ class Import(Contestant):
 
     def _python(self, program: str) -> str:
         command = [sys.executable, "-c", program]
-        # What Python compiles it keeps, as it does for users. Else ptfile alone, run from its sources, is compiled each time.
+        # Python keeps what it compiles, as it does for users: else ptfile alone, run from its sources, begins as text.
         env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return subprocess.run(command, cwd=self._folder, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 

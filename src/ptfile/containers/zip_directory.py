@@ -243,7 +243,7 @@ def _widen(extra: bytes, packed: int, size: int, offset: int, disk: int) -> tupl
 
     Raises struct.error if an extra field overruns or the zip64 block does not hold just what it should (4.5.3).
     """
-    blocks = [content for kind, content in zs.extra_blocks(extra) if kind == zs.ZIP64_EXTRA]
+    blocks = zs.extra_blocks(extra, zs.ZIP64_EXTRA)
     wanted = [size == zs.MAX32, packed == zs.MAX32, offset == zs.MAX32]
     if not blocks:
         # Written by a tool that knows no zip64, or without need: then the field is the number.

@@ -214,7 +214,7 @@ def _check_local(record: Record, has_descriptor: bool, crc: int, packed: int, si
     truth = (record.size, record.compressed_size)
     fields = (size, packed)
     try:
-        wide = [content for kind, content in zs.extra_blocks(extra) if kind == zs.ZIP64_EXTRA]
+        wide = zs.extra_blocks(extra, zs.ZIP64_EXTRA)
         if wide:
             numbers = struct.unpack(f"<{len(wide[0]) // 8}Q", b"".join(wide))
             # PyTorch writes the block though the fields are 0, not full; then it says the truth or 0 as well.

@@ -156,15 +156,16 @@ def unpack_end64(data: Buffer, at: int = 0) -> tuple[End, int]:
     return End(disk, directory_disk, here, records, size, offset), follow
 
 
-def extra_blocks(extra: Buffer) -> list[tuple[int, bytes]]:
-    """The blocks (id, content) of an extra field. Raises struct.error where a block overruns it."""
-    blocks = []
-    at = 0
-    while at < len(extra):
-        kind, length = EXTRA.unpack_from(extra, at)
-        at += EXTRA.size
-        if at + length > len(extra):
+def extra_blocks(extra: Buffer, kind: int) -> list[bytes]:
+    """The contents of an extra field's blocks of one kind. Raises struct.error where any block overruns the field."""
+    found = []
+    at, end = 0, len(extra)
+    while at < end:
+        this, length = EXTRA.unpack_from(extra, at)
+        start = at + EXTRA.size
+        at = start + length
+        if at > end:
             raise struct.error("an extra field overruns its header")
-        blocks.append((kind, bytes(extra[at : at + length])))
-        at += length
-    return blocks
+        if this == kind:
+            found.append(bytes(extra[start:at]))
+    return found

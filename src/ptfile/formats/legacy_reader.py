@@ -6,7 +6,7 @@ keys, and per key the count of its elements and the elements. Any number of chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,14 @@ class _Asked:
     dtype: DType | None
 
 
+class UnknownVersionError(UnsupportedError):
+    """A legacy file of a version that no PyTorch ever wrote."""
+
+    def __init__(self, version: object) -> None:
+        super().__init__(f"it has version {version!r:.40} of the legacy format; PyTorch reads 1001 only")
+        self.version = version
+
+
 class LegacyFormatReader:
     """A legacy file, open."""
 
@@ -59,30 +67,81 @@ class LegacyFormatReader:
         self._places: dict[str, int] | None = None  # known behind the object's pickle
         self._arrived: dict[str, npt.NDArray[np.uint8]] = {}  # off a stream, which cannot go back to them
         self._views: list[Storage] = []
-        self._end = 0
+        self._start = self._end = 0  # of the storages
         with located(file=source.name):
             check_little_endian_machine()
             self._is_little_endian = self._read_head()
             self._object: CutPickle = self._pickles.next()
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
-        """The value, with storages that have read nothing yet (those of a stream have)."""
+        """The value, with storages that have read nothing yet."""
         ids = LoadedIds(LoadedStorages(self._deferred, map_location))
-        with located(file=self._source.name):
-            value = self._object.run(lambda data: runner.run(data, ids.load))
-            self._find_places(self._asked)
+        value = self.run(runner, ids.load)
+        self.keys()
         self._views = ids.views
         return value
 
     def fill(self) -> None:
         """Read all storages in the order of the file, and leave a file object's position behind the checkpoint."""
-        assert self._places is not None
-        for key in self._places:
+        for key in self.keys():
             self._storages[key].load()
         for view in self._views:
             view.load()
+        self.leave(behind_storages=True)
+
+    # for a framework, which makes storages of its own
+
+    @property
+    def size(self) -> int:
+        """Bytes of the source: no storage has more."""
+        return self._source.size
+
+    @property
+    def end(self) -> int:
+        """Where the last storage ends, as far as it is known."""
+        return self._end
+
+    def run(self, runner: PickleRunner, load_persistent: Callable[[Any], Any]) -> Any:
+        """The value, with whatever `load_persistent` makes of the persistent ids. It has to `ask` for each storage."""
+        with located(file=self._source.name):
+            return self._object.run(lambda data: runner.run(data, load_persistent))
+
+    def ask(self, key: str, nbytes: int, dtype: DType | None) -> None:
+        """Say that a persistent id names a storage; dtype is None for an untyped one.
+
+        Raises UnsupportedError for what cannot be read rightly.
+        """
+        if not self._is_little_endian and nbytes and (dtype is None or dtype.is_complex):
+            # Elements are little-endian in any file, since PyTorch swaps them; but it swaps complex numbers as if they
+            # were integers, and untyped bytes not at all (THPStorage_writeFileRaw, torch/csrc/serialization.cpp).
+            raise UnsupportedError(f"a storage of {dtype or 'untyped bytes'} written on a big-endian machine")
+        self._asked[key] = _Asked(nbytes, dtype)
+
+    def mentions(self, *names: bytes) -> bool:
+        """Whether any of these stands in the object's pickle, as part of a name or of a text."""
+        return any(name in self._object.data for name in names)
+
+    def keys(self) -> Sequence[str]:
+        """The keys of the storages that were asked for, in the order of the file. Raises FormatError."""
+        with located(file=self._source.name):
+            return list(self._find_places(self._asked))
+
+    def read_into(self, key: str, target: npt.NDArray[np.uint8]) -> None:
+        """Fill an array with the bytes of a storage. Those of a stream are there in the order of the keys.
+
+        It may be called before the object's pickle is through: that is then run once more, for the places.
+        """
+        with located(file=self._source.name):
+            place = self._place(key)
+            if key in self._arrived:
+                target[:] = self._arrived[key]
+            else:
+                self._ranges.read_into(place + COUNT_SIZE, target)
+
+    def leave(self, *, behind_storages: bool) -> None:
+        """Put a file object's position behind the checkpoint, or before the bytes of its storages."""
         if isinstance(self._source, FileObjectSource):
-            self._source.leave_at(self._end)
+            self._source.leave_at(self._end if behind_storages else self._start)
 
     def _read_head(self) -> bool:
         """Check the first three pickles. Returns whether a little-endian machine wrote the file."""
@@ -90,31 +149,33 @@ class LegacyFormatReader:
             raise FormatError("it does not begin with the magic number of the legacy format")
         version = self._pickles.next().plain()
         if version != PROTOCOL_VERSION:
-            raise UnsupportedError(f"it has version {version!r:.40} of the legacy format; PyTorch reads 1001 only")
+            raise UnknownVersionError(version)
         return little_endian(self._pickles.next().plain())
 
     # storages
 
     def _deferred(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
-        if not self._is_little_endian and nbytes and (dtype is None or dtype.is_complex):
-            # Elements are little-endian in any file, since PyTorch swaps them; but it swaps complex numbers as if they
-            # were integers, and untyped bytes not at all (THPStorage_writeFileRaw, torch/csrc/serialization.cpp).
-            raise UnsupportedError(f"a storage of {dtype or 'untyped bytes'} written on a big-endian machine")
-        self._asked[key] = _Asked(nbytes, dtype)
+        self.ask(key, nbytes, dtype)
         storage = self._storages[key] = Storage.deferred(nbytes, lambda: self._read(key))
         return storage
 
     def _read(self, key: str) -> npt.NDArray[np.uint8]:
         with located(file=self._source.name):
-            places = self._places or self._look_ahead()
-            if key not in places:
-                raise FormatError(f"storage {key} is in the object's pickle and not in the list of keys")
+            place = self._place(key)
             if key in self._arrived:
                 return self._arrived.pop(key)
-            place = places[key]
-            self._check_count(key, self._ranges.number(place, COUNT_SIZE), place)
             asked = self._asked[key]
             return self._ranges.elements(place + COUNT_SIZE, asked.nbytes, asked.dtype)
+
+    def _place(self, key: str) -> int:
+        """Where the count of a storage's elements is, which is checked unless it has arrived."""
+        places = self._places or self._look_ahead()
+        if key not in places:
+            raise FormatError(f"storage {key} is in the object's pickle and not in the list of keys")
+        place = places[key]
+        if key not in self._arrived:
+            self._check_count(key, self._ranges.number(place, COUNT_SIZE), place)
+        return place
 
     def _check_count(self, key: str, raw: bytes, place: int) -> None:
         asked = self._asked[key]
@@ -142,18 +203,20 @@ class LegacyFormatReader:
         policy = Policy(_STORAGE_NAMES, {}, unknown="inert")
         self._object.run(Machine(policy, ids.load, limits=self._limits, text=Python2Text("latin1")).run)
         self._asked = asked
-        return self._find_places(asked)
+        places = self._find_places(asked)
+        if isinstance(self._source, StreamSource):
+            for key in places:
+                self._arrived[key] = self._read(key)
+        return places
 
     def _find_places(self, asked: Mapping[str, _Asked]) -> dict[str, int]:
         if self._places is None:
             keys = self._pickles.next().plain()
             sizes = {key: storage.nbytes for key, storage in asked.items()}
-            self._places, self._end = lay_out(keys, sizes, self._pickles.position)
+            self._start = self._pickles.position
+            self._places, self._end = lay_out(keys, sizes, self._start)
             if self._end > self._source.size:
                 raise cut_off(self._source.name, self._source.size, self._end)
-            if isinstance(self._source, StreamSource):
-                for key in self._places:
-                    self._arrived[key] = self._read(key)
         return self._places
 
 

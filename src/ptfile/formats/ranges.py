@@ -38,8 +38,12 @@ class Ranges:
         if self._is_stream:  # it allocates as the bytes arrive: nobody knows how many it has
             return np.frombuffer(self._source.read(offset, nbytes), np.uint8)
         data = np.empty(nbytes, np.uint8)
-        self._near.read_into(offset, data.data)
+        self.read_into(offset, data)
         return data
+
+    def read_into(self, offset: int, target: npt.NDArray[np.uint8]) -> None:
+        """Fill an array with the bytes of a storage."""
+        self._near.read_into(offset, target.data)
 
 
 def check_little_endian_machine() -> None:

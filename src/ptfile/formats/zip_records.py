@@ -217,9 +217,14 @@ class StoredBytes:
         return self.record.header_offset
 
     @property
+    def start(self) -> int:
+        """Where the bytes begin, from the start of the file."""
+        return self.reader.locate(self.record)
+
+    @property
     def end(self) -> int:
         """Where the bytes end, from the start of the file."""
-        return self.reader.locate(self.record) + self.record.compressed_size
+        return self.start + self.record.compressed_size
 
     def read(self) -> npt.NDArray[np.uint8]:
         """The bytes as an array: in the source's own memory if it has them there, else read and checked."""

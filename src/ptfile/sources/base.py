@@ -6,7 +6,7 @@ A source of another kind (an object store, a block cache) needs only these metho
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ptfile._types import Buffer
 from ptfile.errors import FormatError
@@ -77,10 +77,21 @@ def check_range(name: str, size: int, offset: int, length: int) -> None:
         raise cut_off(name, size, offset + length)
 
 
-def cut_off(name: str, size: int, needed: int) -> FormatError:
+class CutShortError(FormatError):
+    """A source ends before what is wanted of it."""
+
+    def __init__(self, problem: str, *, missing: int, **place: Any) -> None:
+        super().__init__(problem, **place)
+        self.missing = missing
+        """How many bytes too few there are."""
+
+
+def cut_off(name: str, size: int, needed: int) -> CutShortError:
     """The error for a source that has `size` bytes where `needed` are called for."""
-    return FormatError(
-        f"cut off at byte {size} of {needed}: {needed - size} bytes are missing",
+    missing = needed - size
+    return CutShortError(
+        f"cut off at byte {size} of {needed}: {missing} bytes are missing",
+        missing=missing,
         fix="Copy or download the file again",
         file=name,
     )

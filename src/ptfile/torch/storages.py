@@ -1,32 +1,21 @@
-"""Real torch storages: how they are named in a pickle, and their bytes in a file."""
+"""Real torch storages that are saved: how they are named in a pickle, and their bytes."""
 
 from __future__ import annotations
 
 import ctypes
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from torch import serialization
 from torch.overrides import has_torch_function_unary
 from torch.serialization import location_tag, normalize_storage_type
 
 from ptfile._types import Buffer
-from ptfile.formats.zip_records import StoredBytes
-from ptfile.tensors import dtypes
-from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Bytes
 
-_ALIGNMENT = 64
-"""Of PyTorch's own memory, in bytes."""
 _COPIED = 64 << 10
 """Storages of fewer bytes are copied: that costs less than a view of them."""
-
-Stored: TypeAlias = Callable[[str, int, "DType | None"], StoredBytes]
-"""From a key, a number of bytes and the dtype of the elements (None: untyped) to the bytes."""
-Restore: TypeAlias = Callable[[torch.UntypedStorage, str], torch.UntypedStorage]
 
 
 class TypedBytes:
@@ -127,68 +116,6 @@ class SavedTorchStorages:
         elif size >= _COPIED:
             return _memory(storage)
         return ctypes.string_at(storage.data_ptr(), size)
-
-
-class LoadedTorchStorages:
-    """The storages that a pickle asks for, each made once, read, and put where it belongs.
-
-    A storage is read when it is first asked for: what rebuilds tensors, and a `map_location` function, may look at its
-    bytes.
-    """
-
-    def __init__(self, stored: Stored, restore: Restore, *, mapped: bool) -> None:
-        """`stored` finds the bytes of a storage; `restore` moves a storage to the device of a location tag.
-
-        mapped: the bytes are in memory already, and stay where they are.
-        """
-        self._stored = stored
-        self._restore = restore
-        self._mapped = mapped
-        self._by_key: dict[str, torch.TypedStorage] = {}
-        self.last: StoredBytes | None = None
-        """What was read last."""
-
-    def load(self, persistent_id: Any) -> torch.TypedStorage:
-        """What a persistent id stands for."""
-        if not isinstance(persistent_id, tuple):
-            message = f"saved_id must be a tuple, got {type(persistent_id).__name__}"
-            raise AssertionError(message)  # noqa: TRY004  (PyTorch's)
-        typename, storage_class, key, location, numel = (_text(part) for part in persistent_id)
-        if typename != "storage":
-            message = f"Unknown typename for persistent_load, expected 'storage' but got '{typename}'"
-            raise AssertionError(message)
-        found = self._by_key.get(key)
-        if found is not None:
-            return found
-        untyped = storage_class is torch.UntypedStorage
-        dtype = torch.uint8 if untyped else storage_class.dtype
-        storage = self._restore(self._read(key, numel * dtype.itemsize, None if untyped else dtype), location)
-        typed = torch.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
-        if typed._data_ptr() != 0:
-            self._by_key[key] = typed
-        return typed
-
-    def _read(self, key: str, nbytes: int, dtype: torch.dtype | None) -> torch.UntypedStorage:
-        stored = self._stored(key, nbytes, None if dtype is None else dtypes.BY_NAME[str(dtype).removeprefix("torch.")])
-        self.last = stored
-        if self._mapped and nbytes:
-            return torch.from_numpy(stored.read()).untyped_storage()
-        if not nbytes:
-            return torch.UntypedStorage(0, device="cpu")
-        data = _aligned(nbytes)
-        stored.read_into(data)
-        return torch.from_numpy(data).untyped_storage()
-
-
-def _text(part: Any) -> Any:
-    return part.decode("ascii") if isinstance(part, bytes) else part  # Python 2
-
-
-def _aligned(nbytes: int) -> Bytes:
-    """Fresh memory, aligned as PyTorch's own is. It is numpy's, which asks for huge pages where they save time."""
-    room = np.empty(nbytes + _ALIGNMENT - 1, np.uint8)
-    start = -room.__array_interface__["data"][0] % _ALIGNMENT
-    return room[start : start + nbytes]
 
 
 def _memory(storage: torch.UntypedStorage) -> memoryview:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,7 +14,8 @@ from typing import Any
 import pytest
 
 import ptfile
-from tests.parity.drop_in.support import PYTORCH, config, described, loaded, np, saved, torch
+from tests.formats.old_files import legacy, storage, tensor
+from tests.parity.drop_in.support import LEGACY, PYTORCH, config, described, loaded, np, saved, torch
 from tests.parity.drop_in.test_mmap import rewritten
 from tests.parity.drop_in.test_streams import Breaking
 
@@ -213,3 +217,70 @@ def test_ptfile_s_own_files_are_read(ours: Any) -> None:
     buffer = io.BytesIO()
     ptfile.save({"t": ptfile.arange(4), "a": np.arange(2).tolist()}, buffer)
     assert described(loaded(ours, buffer.getvalue())) == described({"t": torch.arange(4), "a": [0, 1]})
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_legacy_files_of_newer_dtypes_load(ours: Any, weights_only: bool) -> None:
+    """PyTorch writes their storages untyped and trips over that when it reads them."""
+    value = torch.tensor([1, 2, 65535], dtype=torch.uint16)
+    data = saved(PYTORCH, [value, value[1:], value.untyped_storage()], **LEGACY)
+    with pytest.raises(AttributeError, match="has no attribute 'dtype'"):
+        loaded(PYTORCH, data, weights_only=weights_only)
+    whole, tail, storage = loaded(ours, data, weights_only=weights_only)
+    assert (whole.tolist(), tail.tolist(), whole.dtype) == ([1, 2, 65535], [2, 65535], torch.uint16)
+    assert whole.data_ptr() == storage.data_ptr()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("wrap", [io.BytesIO, lambda data: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data)))])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_what_is_rebuilt_from_bytes_has_them_in_a_legacy_file(ours: Any, protocol: int, wrap: Any) -> None:
+    """PyTorch rebuilds nested tensors and generators from memory that is not filled yet: it may work, by luck."""
+    generator = torch.Generator().manual_seed(3)
+    expected = torch.randn(4, generator=torch.Generator().manual_seed(3))
+    value = [torch.nested.nested_tensor([NUMBERS, NUMBERS[1:4]]), generator, NUMBERS]
+    data = saved(PYTORCH, value, pickle_protocol=protocol, **LEGACY)
+    nested, again, numbers = ours.load(wrap(data), weights_only=False)
+    assert [part.tolist() for part in nested.unbind()] == [[0, 1, 2, 3, 4, 5], [1, 2, 3]]
+    assert torch.equal(torch.randn(4, generator=again), expected)
+    assert torch.equal(numbers, NUMBERS)
+
+
+def test_a_legacy_file_that_lacks_a_storage_is_refused(ours: Any) -> None:
+    """PyTorch leaves the tensor with whatever the memory holds."""
+    data = legacy(tensor(storage("1", 2), (2,)), (), b"")
+    assert loaded(PYTORCH, data).shape == (2,)
+    with pytest.raises(REFUSED):
+        loaded(ours, data)
+
+
+def test_meta_reads_nothing_of_a_legacy_file(ours: Any) -> None:
+    """PyTorch reads all of it, and throws it away."""
+
+    class Counting(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            self.count += len(data)
+            return data
+
+        def readinto(self, target: Any) -> int:
+            self.count += memoryview(target).nbytes
+            return super().readinto(target)
+
+    stream = Counting(saved(PYTORCH, torch.ones(1_000_000), **LEGACY))
+    assert ours.load(stream, map_location="meta").shape == (1_000_000,)
+    assert stream.count < 100_000
+    assert stream.tell() == len(stream.getvalue())
+
+
+@pytest.mark.parametrize("module", [bz2, lzma], ids=["bz2", "lzma"])
+def test_other_compressed_files_hold_legacy_checkpoints(ours: Any, module: Any, tmp_path: Path) -> None:
+    """PyTorch reads the storages from the file below, where they are compressed."""
+    path = tmp_path / "t.pt.x"
+    path.write_bytes(module.compress(saved(PYTORCH, NUMBERS, **LEGACY)))
+    with module.open(path) as file, pytest.raises(RuntimeError):
+        PYTORCH.load(file)
+    with module.open(path) as file:
+        assert torch.equal(ours.load(file), NUMBERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,54 @@ def test_a_shared_map_writes_the_file(lib: Any, path: Path) -> None:
     result["a"].add_(5)
     with lib.set_default_mmap_options(mmap.MAP_SHARED):
         assert lib.load(path, mmap=True)["a"].tolist() == [5, 6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_a_shared_map_is_one_file_for_all(pair: Pair, path: Path, weights_only: bool) -> None:
+    """Two maps see each other's writes, and so does who reads the file; the values are those of the file."""
+    pair.writer.save(TREE, path)
+    with pair.reader.set_default_mmap_options(mmap.MAP_SHARED):
+        first = pair.reader.load(path, mmap=True, weights_only=weights_only)
+        second = pair.reader.load(str(path), mmap=True, weights_only=weights_only)
+    assert described(first) == described(TREE)
+    first["a"][2:].fill_(9)
+    assert second["a"].tolist() == [0, 1, 9, 9, 9, 9]
+    assert first["a"].numpy().tobytes() in path.read_bytes()
+
+
+def test_a_shared_map_outlives_the_name_of_its_file(lib: Any, path: Path) -> None:
+    """As a private one does."""
+    lib.save(TREE, path)
+    with lib.set_default_mmap_options(mmap.MAP_SHARED):
+        result = lib.load(path, mmap=True)
+    path.unlink()
+    result["b"].fill_(2)
+    assert (result["a"].tolist(), result["b"].sum()) == ([0, 1, 2, 3, 4, 5], 2000)
+
+
+def test_a_shared_map_needs_a_zip_file_that_is_there(lib: Any, path: Path) -> None:
+    """The errors are those of a private one."""
+    with lib.set_default_mmap_options(mmap.MAP_SHARED):
+        with pytest.raises(FileNotFoundError):
+            lib.load(path, mmap=True)
+        lib.save(TREE, path, **LEGACY)
+        with pytest.raises(RuntimeError, match="mmap can only be used with files saved with"):
+            lib.load(path, mmap=True)
+        path.write_bytes(saved(lib, TREE)[:-40])
+        with pytest.raises((RuntimeError, ValueError, OSError)):
+            lib.load(path, mmap=True)
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() == 0, reason="root may write everything")
+def test_a_shared_map_needs_a_file_that_can_be_written(lib: Any, path: Path) -> None:
+    """A RuntimeError with the system's words."""
+    lib.save(TREE, path)
+    path.chmod(0o444)
+    with (
+        lib.set_default_mmap_options(mmap.MAP_SHARED),
+        pytest.raises(RuntimeError, match=r"unable to open file <.*> in read-write mode: Permission denied \(13\)"),
+    ):
+        lib.load(path, mmap=True)
 
 
 def test_the_option_may_be_set_for_good(lib: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
+import mmap
 import threading
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,63 @@ def test_a_fake_mode_loads_fake_tensors(pair: Pair, weights_only: bool) -> None:
     assert (result["a"].shape, result["a"].device.type, result["view"].storage_offset()) == ((6,), "cpu", 2)
     offset = result["b"].untyped_storage()._checkpoint_offset
     assert data[offset : offset + 1200] == bytes(TREE["b"].untyped_storage())
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_a_fake_mode_loads_legacy_files_without_bytes(pair: Pair, weights_only: bool) -> None:
+    """Nothing knows where the bytes are then; the stream stands before them."""
+    buffer = io.BytesIO(saved(pair.writer, TREE, **LEGACY))
+    with FakeTensorMode():
+        result = pair.reader.load(buffer, weights_only=weights_only)
+    assert type(result["a"]).__name__ == "FakeTensor"
+    assert [tuple(result[key].shape) for key in ("a", "view", "b")] == [(6,), (4,), (300,)]
+    assert (result["a"].device.type, result["text"]) == ("meta", "kept")
+    assert len(buffer.getvalue()) - buffer.tell() == 8 + 24 + 8 + 1200
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda", "cuda:3"])
+def test_a_fake_mode_moves_nothing(lib: Any, target: Any) -> None:
+    """Whatever map_location says; a device need not be there."""
+    data = saved(lib, TREE)
+    with FakeTensorMode():
+        theirs = loaded(PYTORCH, data, map_location=target)
+        result = loaded(lib, data, map_location=target)
+    assert (result["a"].device, result["a"].shape) == (theirs["a"].device, theirs["a"].shape)
+
+
+def test_a_fake_mode_loads_to_meta(lib: Any) -> None:
+    """Which map_location says, and not the fake mode."""
+    data = saved(lib, TREE)
+    with FakeTensorMode():
+        result = loaded(lib, data, map_location="meta")
+    assert (type(result["a"]).__name__, result["a"].device.type) == ("FakeTensor", "meta")
+
+
+@pytest.mark.parametrize("way", ["skip", "fake", "meta", "read"])
+@pytest.mark.parametrize("tree", [TREE, [NUMBERS, NUMBERS], {"no": "tensors"}])
+def test_each_way_leaves_the_stream_where_pytorch_does(lib: Any, way: str, tree: Any) -> None:
+    """Behind what it has looked at in the zip file."""
+    data = b"before" + saved(lib, tree)
+    positions = []
+    for reader in (lib, PYTORCH):
+        buffer = io.BytesIO(data)
+        buffer.seek(6)
+        block: Any = {"skip": torch.serialization.skip_data, "fake": FakeTensorMode}.get(way, contextlib.nullcontext)
+        with block():
+            reader.load(buffer, map_location="meta" if way == "meta" else None)
+        positions.append(buffer.tell())
+    assert positions[0] == positions[1]
+
+
+def test_a_mapped_file_is_not_looked_at_under_skip_data(lib: Any, tmp_path: Path) -> None:
+    """The memory is of its own, not of the file."""
+    lib.save(TREE, tmp_path / "t.pt")
+    before = (tmp_path / "t.pt").read_bytes()
+    with lib.skip_data(), lib.set_default_mmap_options(mmap.MAP_SHARED):
+        result = lib.load(tmp_path / "t.pt", mmap=True)
+    result["a"].fill_(3)
+    assert (tmp_path / "t.pt").read_bytes() == before
+    assert result["view"].tolist() == [3, 3, 3, 3]
 
 
 def test_a_fake_mode_keeps_the_device_of_the_file(lib: Any) -> None:

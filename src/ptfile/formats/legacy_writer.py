@@ -5,21 +5,28 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 from ptfile.containers.sniff import LEGACY_MAGIC
 from ptfile.formats.legacy_reader import COUNT_SIZE, PROTOCOL_VERSION
 from ptfile.formats.ranges import check_little_endian_machine
-from ptfile.formats.storages import SavedStorages
+from ptfile.formats.storages import SavedStorages, StoragesToSave
 from ptfile.formats.vocabulary import REDUCERS, SHARED_WORD
-from ptfile.machine.encoder import Encoder
+from ptfile.machine.encoder import Encoder, Reducer
 from ptfile.machine.names import InertName
 from ptfile.sinks import Sink
-from ptfile.tensors.storage import Storage
 
 _TYPE_SIZES = {"short": 2, "int": 4, "long": 4}
 """torch/serialization.py: the sizes of `struct`'s standard layouts, on every machine."""
+_SMALL = 64 << 10
+"""A payload below this many bytes is cheaper to copy than to write on its own."""
+_GATHER = 1 << 20
+"""Small payloads are joined up to this many bytes before they are written."""
+
+SourceCodeOf: TypeAlias = "Callable[[Any], tuple[Any, Any] | None]"
+"""The file and the text of a class that is saved with them, when it is met first; None for any other object."""
 
 
 def numbered_key(number: int) -> str:
@@ -44,16 +51,24 @@ class LegacySave:
         pickle_module: Any = pickle,
         pickle_protocol: int = 2,
         key: Callable[[int], str] = numbered_key,
+        storages: StoragesToSave | None = None,
+        reducers: Mapping[type, Reducer] | None = None,
+        source_code_of: SourceCodeOf | None = None,
     ) -> None:
-        """`key` names the storages by the order in which the pickler meets them. PyTorch's keys are addresses."""
+        """`key` names the storages by the order in which the pickler meets them. PyTorch's keys are addresses.
+
+        `storages`, `reducers` and `source_code_of` say how the objects of a framework are saved; ptfile's own if not
+        given.
+        """
         check_little_endian_machine()
-        ids = _SavedIds(key)
+        self._storages = storages or SavedStorages()
+        ids = _SavedIds(self._storages, key, source_code_of or _SourceCodeOfNames())
         encoder = Encoder(
-            REDUCERS,
+            REDUCERS if reducers is None else reducers,
             ids.persistent_id,
             pickle_module=pickle_module,
             protocol=pickle_protocol,
-            shared_word=SHARED_WORD,
+            shared_word=SHARED_WORD if reducers is None else None,
         )
         buffer = io.BytesIO()
 
@@ -65,39 +80,47 @@ class LegacySave:
         little_endian = sys.byteorder == "little"
         dump({"protocol_version": PROTOCOL_VERSION, "little_endian": little_endian, "type_sizes": dict(_TYPE_SIZES)})
         buffer.writelines(encoder.encode(value))
-        self._in_order = sorted(ids.storages)
+        self._in_order = sorted(ids.storages, key=itemgetter(0))
         dump([key for key, _, _ in self._in_order])
         self._head = buffer.getvalue()
 
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
-        sink.write(self._head)
+        waiting = bytearray(self._head)
         for _, numel, storage in self._in_order:
-            sink.write(numel.to_bytes(COUNT_SIZE, "little"))
-            sink.write(storage.data.data)
+            waiting += numel.to_bytes(COUNT_SIZE, "little")
+            payload = self._storages.payload(storage)
+            if len(payload) < _SMALL:
+                waiting += payload
+            if len(waiting) >= _GATHER or len(payload) >= _SMALL:
+                sink.write(waiting)
+                waiting = bytearray()  # a new one: a sink may hold on to what it was given
+            if len(payload) >= _SMALL:
+                sink.write(payload)
+        sink.write(waiting)
 
 
 class _SavedIds:
     """The persistent ids of one pickle."""
 
-    def __init__(self, key: Callable[[int], str]) -> None:
-        self._saved = SavedStorages()
+    def __init__(self, saved: StoragesToSave, key: Callable[[int], str], source_code_of: SourceCodeOf) -> None:
+        self._saved = saved
         self._key = key
+        self._source_code_of = source_code_of
         self._numels: dict[int, int] = {}  # by number, as the elements were when the storage was first met
-        self._classes: set[InertName] = set()
 
     @property
-    def storages(self) -> list[tuple[str, int, Storage]]:
+    def storages(self) -> list[tuple[str, int, Any]]:
         """The key, the number of elements and the storage of each, as they were met."""
         return [
             (self._key(number), self._numels[number], storage) for number, storage in enumerate(self._saved.storages)
         ]
 
-    def persistent_id(self, obj: object) -> tuple[Any, ...] | None:
+    def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
         """What stands in the pickle for a storage, and for a class when it is met first; None for any other object."""
-        if type(obj) is InertName and obj.source_code is not None and obj not in self._classes:
-            self._classes.add(obj)
-            return ("module", obj, *obj.source_code)
+        source_code = self._source_code_of(obj)
+        if source_code is not None:
+            return ("module", obj, *source_code)
         found = self._saved.persistent_id(obj)
         if found is None:
             return None
@@ -106,3 +129,16 @@ class _SavedIds:
         self._numels.setdefault(number, numel)
         # A new text each time, as PyTorch makes it: picklers write a text that they have met before as a reference.
         return (kind, storage_class, self._key(number), location, numel, None)
+
+
+class _SourceCodeOfNames:
+    """The source code of the classes that are kept as names."""
+
+    def __init__(self) -> None:
+        self._met: set[InertName] = set()
+
+    def __call__(self, obj: object) -> tuple[Any, Any] | None:
+        if type(obj) is not InertName or obj.source_code is None or obj in self._met:
+            return None
+        self._met.add(obj)
+        return obj.source_code

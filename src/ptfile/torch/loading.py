@@ -16,7 +16,7 @@ from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_structs import LOCAL_SIGNATURE
 from ptfile.formats.pickles import PickleRunner
 from ptfile.limits import Limits
-from ptfile.sources import MappedSource, Source, StreamSource, open_source
+from ptfile.sources import MappedSource, MemorySource, Source, StreamSource, open_source
 from ptfile.torch.legacy_loading import load_legacy
 from ptfile.torch.placement import Contents, contents_of_legacy
 from ptfile.torch.runners import runner_for
@@ -44,16 +44,17 @@ def load(
     """
     safely = _decide(weights_only, pickle_module)
     mapped = config.load.mmap if mmap is None else mmap
-    kind = Kind.UNKNOWN if _left_to_pytorch(f, mapped=mapped) else _kind_of(f)
-    if kind is Kind.ZIP or (kind is Kind.LEGACY and not mapped and _has_lines(f)):
+    if not _left_to_pytorch(f, mapped=mapped):
         start = 0 if _is_path(f) else cast("Readable", f).tell()
-        with _open(f, kind, map_location, mapped=mapped) as source:
+        source, kind = _open(f, map_location, mapped=mapped)
+        with source:
             archive = open_zip(source, _LIMITS) if kind is Kind.ZIP else None
-            if archive is not None or kind is Kind.LEGACY:
-                runner = _runner(safely, pickle_module, pickle_load_args)
-                if archive is not None:
-                    return load_zip(source, archive, runner, map_location, _LIMITS)
-                return load_legacy(source, runner, map_location, _LIMITS)
+            if archive is not None:
+                return load_zip(
+                    source, archive, _runner(safely, pickle_module, pickle_load_args), map_location, _LIMITS
+                )
+            if kind is Kind.LEGACY:
+                return load_legacy(source, _runner(safely, pickle_module, pickle_load_args), map_location, _LIMITS)
         if not _is_path(f):
             cast("Readable", f).seek(start)
     return _torch_load(f, map_location, pickle_module, weights_only=safely, mmap=mapped, **pickle_load_args)
@@ -74,35 +75,41 @@ def _left_to_pytorch(f: Any, *, mapped: bool) -> bool:
     return False
 
 
-def _kind_of(f: Any) -> Kind:
-    """What the bytes from the position on look like. A file object is left where it was."""
+def _open(f: Any, map_location: Any, *, mapped: bool) -> tuple[Source, Kind]:
+    """The bytes from the position on, and what they look like; UNKNOWN is for PyTorch to load, or to refuse."""
     if _is_path(f):
-        with FilePath(f).open("rb") as file:
-            head = file.read(HEAD_SIZE)
-    else:
-        start = f.tell()
-        head = f.read(HEAD_SIZE)
-        f.seek(start)
-    kind = sniff(head, len(head)) if isinstance(head, bytes) else Kind.UNKNOWN
-    # One without records is no zip file to PyTorch.
-    return Kind.UNKNOWN if kind is Kind.ZIP and not head.startswith(LOCAL_SIGNATURE) else kind
-
-
-def _has_lines(f: Any) -> bool:
-    """Whether a file object has what PyTorch asks for to read the legacy format."""
-    return _is_path(f) or hasattr(f, "readline")
-
-
-def _open(f: Any, kind: Kind, map_location: Any, *, mapped: bool) -> Source:
-    if mapped and serialization.get_default_mmap_options() == serialization.MAP_SHARED:
-        try:
-            return MappedSource(os.fspath(f), shared=True)
-        except OSError as error:
-            message = f"unable to open file <{os.fspath(f)}> in read-write mode: {error.strerror} ({error.errno})"
-            raise RuntimeError(message) from error
+        source = _open_shared(f) if mapped and _is_shared() else open_source(f, mmap=mapped)
+        kind = _kind_of(bytes(source.read(0, min(HEAD_SIZE, source.size))))
+        return source, Kind.UNKNOWN if mapped and kind is Kind.LEGACY else kind
+    start = f.tell()
+    kind = _kind_of(f.read(HEAD_SIZE))
+    f.seek(start)
+    if kind is Kind.LEGACY and not hasattr(f, "readline"):
+        kind = Kind.UNKNOWN
     if kind is Kind.LEGACY and _is_inflated(f) and contents_of_legacy(map_location) is Contents.READ:
-        return StreamSource(f)
-    return open_source(f, mmap=mapped)
+        return StreamSource(f), kind
+    return (open_source(f, mmap=False) if kind is not Kind.UNKNOWN else MemorySource(b"")), kind
+
+
+def _kind_of(head: object) -> Kind:
+    if not isinstance(head, bytes):  # text
+        return Kind.UNKNOWN
+    kind = sniff(head, len(head))
+    # One without records is no zip file to PyTorch.
+    known = kind is Kind.LEGACY or (kind is Kind.ZIP and head.startswith(LOCAL_SIGNATURE))
+    return kind if known else Kind.UNKNOWN
+
+
+def _is_shared() -> bool:
+    return bool(serialization.get_default_mmap_options() == serialization.MAP_SHARED)
+
+
+def _open_shared(f: Any) -> Source:
+    try:
+        return MappedSource(os.fspath(f), shared=True)
+    except OSError as error:
+        message = f"unable to open file <{os.fspath(f)}> in read-write mode: {error.strerror} ({error.errno})"
+        raise RuntimeError(message) from error
 
 
 def _is_inflated(f: Any) -> bool:

@@ -14,10 +14,12 @@ import torch
 from torch import serialization
 from torch.utils.serialization import config
 
-from ptfile._types import Buffer, Path, Writable
+from ptfile._types import Path, Writable
+from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.machine.encoder import saved_types
 from ptfile.sinks import FileSink, Sink, StreamSink
+from ptfile.torch.source_code import SourceCodeOfModules
 from ptfile.torch.storages import SavedTorchStorages, reduce_tensor
 
 _torch_save = torch.save
@@ -36,55 +38,43 @@ def save(
     """Save an object as `torch.save` does: the same arguments, the same bytes, the same settings.
 
     What is better: a path is written beside the file that is there and renamed over it, so that a save that fails
-    leaves the old file as it was. The legacy format is written by PyTorch, and what is saved under `skip_data` is its.
+    leaves the old file as it was. What is saved under `skip_data` is PyTorch's.
     """
     serialization._check_dill_version(pickle_module)
     serialization._check_save_filelike(f)
     if serialization._serialization_tls.skip_data:
         _torch_save(obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record)
         return
-    if not _use_new_zipfile_serialization:
-        _save_legacy(obj, f, pickle_module, pickle_protocol)
-        return
-    root, sink = _target(f)
-    prepared = ZipSave(
-        obj,
-        root,
-        storages=SavedTorchStorages(),
-        reducers=_REDUCERS,
-        pickle_module=pickle_module,
-        pickle_protocol=pickle_protocol,
-        options=ZipOptions(
-            byte_order_first=not _disable_byteorder_record,
-            alignment=config.save.storage_alignment,
-            checksum=config.save.compute_crc32,
-        ),
-    )
+    storages = SavedTorchStorages()
+    prepared: ZipSave | LegacySave
+    if _use_new_zipfile_serialization:
+        root, sink = _target(f)
+        prepared = ZipSave(
+            obj,
+            root,
+            storages=storages,
+            reducers=_REDUCERS,
+            pickle_module=pickle_module,
+            pickle_protocol=pickle_protocol,
+            options=ZipOptions(
+                byte_order_first=not _disable_byteorder_record,
+                alignment=config.save.storage_alignment,
+                checksum=config.save.compute_crc32,
+            ),
+        )
+    else:
+        sink = FileSink(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else StreamSink(f)
+        prepared = LegacySave(
+            obj,
+            key=lambda number: str(storages.storages[number]._cdata),
+            storages=storages,
+            reducers=_REDUCERS,
+            source_code_of=SourceCodeOfModules(),
+            pickle_module=pickle_module,
+            pickle_protocol=pickle_protocol,
+        )
     with sink:
         prepared.write(sink)
-
-
-class _SinkFile:
-    """A sink as the file object that PyTorch writes to."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def write(self, data: Buffer) -> int:
-        self._sink.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """The sink does that when it is done."""
-
-
-def _save_legacy(obj: object, f: Any, pickle_module: Any, pickle_protocol: int) -> None:
-    """PyTorch's own legacy writer; a path is replaced only when the new file is whole."""
-    if not isinstance(f, (str, os.PathLike)):
-        _torch_save(obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization=False)
-        return
-    with FileSink(os.fspath(f)) as sink:
-        _torch_save(obj, _SinkFile(sink), pickle_module, pickle_protocol, _use_new_zipfile_serialization=False)
 
 
 def _target(f: Any) -> tuple[str, Sink]:

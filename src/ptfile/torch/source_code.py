@@ -15,15 +15,18 @@ from torch._sources import get_source_lines_and_file
 from torch.serialization import SourceChangeWarning
 
 
-def source_code_of(obj: Any) -> tuple[str | None, str | None] | None:
-    """The file and the text of a class of modules, (None, None) with a warning if it has none; None for other objects.
+class SourceCodeOfModules:
+    """The file and the text of each class of modules that is saved, once; two times None, with a warning, without."""
 
-    What is asked for this is every single object that is saved.
-    """
-    if not isinstance(obj, type) or not issubclass(obj, torch.nn.Module):
-        return None
-    source = _source(obj)
-    return (None, None) if source is None else source
+    def __init__(self) -> None:
+        self._met: set[type] = set()
+
+    def __call__(self, obj: Any) -> tuple[str | None, str | None] | None:
+        """None for all other objects: every single one that is saved comes by."""
+        if not isinstance(obj, type) or not issubclass(obj, torch.nn.Module) or obj in self._met:
+            return None
+        self._met.add(obj)
+        return _source(obj) or (None, None)
 
 
 def check_source_code(kind: Any, file: Any, text: Any) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import ptfile
 from tests.formats.old_files import legacy, storage, tensor
-from tests.parity.drop_in.support import LEGACY, PYTORCH, config, described, loaded, np, saved, torch
+from tests.parity.drop_in.support import FORMATS, LEGACY, PYTORCH, config, described, loaded, np, saved, torch
 from tests.parity.drop_in.test_mmap import rewritten
 from tests.parity.drop_in.test_streams import Breaking
 
@@ -50,13 +50,15 @@ def test_a_damaged_pickle_is_refused_before_it_is_run(ours: Any, weights_only: b
         loaded(ours, data, weights_only=weights_only)
 
 
-def test_a_failed_save_leaves_the_old_file(ours: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
+def test_a_failed_save_leaves_the_old_file(ours: Any, options: Any, tmp_path: Path) -> None:
     """PyTorch has emptied it by then."""
     path = tmp_path / "t.pt"
     ours.save(NUMBERS, path)
     before = path.read_bytes()
-    with pytest.raises((AttributeError, pickle.PicklingError)):
-        ours.save({"f": lambda: 1}, path)
+    for value, kind in (({"f": lambda: 1}, AttributeError), (torch.UntypedStorage(3, device="meta"), RuntimeError)):
+        with pytest.raises((kind, pickle.PicklingError)):
+            ours.save(value, path, **options)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.pt"]
 
@@ -68,11 +70,12 @@ def test_a_failed_save_leaves_no_new_file(ours: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_save_writes_nothing_into_a_stream(ours: Any) -> None:
-    """PyTorch writes a zip file without contents."""
+@pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
+def test_a_failed_save_writes_nothing_into_a_stream(ours: Any, options: Any) -> None:
+    """PyTorch writes a zip file without contents, and the legacy format as far as it comes."""
     buffer = io.BytesIO()
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        ours.save({"f": lambda: 1}, buffer)
+        ours.save({"f": lambda: 1}, buffer, **options)
     assert buffer.getvalue() == b""
 
 

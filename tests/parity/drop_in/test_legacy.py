@@ -1,4 +1,4 @@
-"""The legacy format, read: old files byte by byte, several in one stream, and what is done to them on the way."""
+"""The legacy format: old files byte by byte, several in one stream, what is done to them on the way, and saving it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import gzip
 import io
 import pickle
 import struct
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import dill
 import pytest
 
 from tests.formats.old_files import Call, Id, Name, Python2, floats, legacy, storage, tensor
-from tests.parity.drop_in.classes import Plain
+from tests.parity.drop_in.classes import Net, Plain
 from tests.parity.drop_in.conftest import Pair
 from tests.parity.drop_in.support import LEGACY, PYTORCH, described, loaded, saved, torch
 
@@ -268,3 +272,62 @@ def test_a_loaded_checkpoint_is_saved_to_the_same_bytes(pair: Pair) -> None:
     """In today's format, by way of the old one."""
     result = loaded(pair.reader, saved(pair.writer, TREE, **LEGACY))
     assert saved(pair.writer, result) == saved(PYTORCH, TREE)
+
+
+# saved
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("module", [pickle, dill, cloudpickle], ids=["pickle", "dill", "cloudpickle"])
+def test_modules_are_saved_to_the_same_bytes(lib: Any, module: Any, protocol: int) -> None:
+    """With the source code of each class once, and the keys that are addresses."""
+    tree = [Net(), Net, Net(), TREE, Plain(TREE), torch.nn.Linear(2, 3), torch.nn.Linear]
+    options = {"pickle_module": module, "pickle_protocol": protocol, **LEGACY}
+    data = saved(lib, tree, **options)
+    assert data == saved(PYTORCH, tree, **options)
+    assert data.count(b"A small model with every kind of state") == 1
+
+
+def test_a_class_without_source_is_warned_about_once(lib: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is met; it is a persistent id without source then."""
+    module = ModuleType("sourceless")
+    exec("class Sourceless(Module):\n    pass", {"Module": torch.nn.Module, "__name__": "sourceless"}, vars(module))
+    monkeypatch.setitem(sys.modules, "sourceless", module)
+    tree = [module.Sourceless(), module.Sourceless, module.Sourceless()]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = saved(lib, tree, **LEGACY)
+    assert [str(warning.message)[:40] for warning in caught] == ["Couldn't retrieve source code for contai"]
+    with pytest.warns(UserWarning, match="Couldn't retrieve"):
+        assert data == saved(PYTORCH, tree, **LEGACY)
+
+
+def test_memory_of_two_dtypes_is_refused(lib: Any) -> None:
+    """As in the zip format."""
+    with pytest.raises(RuntimeError, match="Cannot save multiple tensors or storages that view the same data as diff"):
+        saved(lib, [WHOLE, WHOLE.view(torch.int32)], **LEGACY)
+
+
+def test_storages_of_the_meta_device_have_no_bytes_to_save(lib: Any) -> None:
+    """Tensors there are saved without a storage."""
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor; no data!"):
+        saved(lib, torch.UntypedStorage(3, device="meta"), **LEGACY)
+    value = torch.empty(3, 4, device="meta")
+    assert saved(lib, value, **LEGACY) == saved(PYTORCH, value, **LEGACY)
+
+
+@pytest.mark.parametrize("numel", [0, 1, 1000, 16_383, 16_384, 300_000])
+def test_storages_of_every_size_are_saved(pair: Pair, numel: int, tmp_path: Path) -> None:
+    """Small ones are joined before they are written, large ones are not copied."""
+    tree = [torch.arange(float(numel)), torch.ones(3), torch.arange(float(numel)), torch.ones(1)]
+    data = saved(pair.writer, tree, **LEGACY)
+    assert data == saved(PYTORCH, tree, **LEGACY)
+    pair.writer.save(tree, tmp_path / "t.pt", **LEGACY)
+    assert (tmp_path / "t.pt").read_bytes() == data
+    assert all(map(torch.equal, pair.reader.load(tmp_path / "t.pt"), tree))
+
+
+def test_a_legacy_file_cannot_take_a_directory_s_place(lib: Any, tmp_path: Path) -> None:
+    """An IsADirectoryError, as Python raises it."""
+    with pytest.raises(IsADirectoryError):
+        lib.save(TREE, tmp_path, **LEGACY)

@@ -46,6 +46,9 @@ class SmallWrites:
                 self.pieces.append((self.size, bytearray(data)))
         self.size += length
 
+    def skip(self, length: int) -> None:
+        self.size += length
+
     def __enter__(self) -> Self:
         return self
 

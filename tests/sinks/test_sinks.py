@@ -59,6 +59,13 @@ def umask() -> Iterator[None]:
     os.umask(before)
 
 
+def save_around_a_hole(sink: Sink, length: int) -> None:
+    with sink:
+        sink.write(b"before")
+        sink.skip(length)
+        sink.write(b"behind")
+
+
 class TestFileSink:
     def test_a_new_file_has_all_the_bytes(self, tmp_path: Path) -> None:
         """Pieces of any kind of buffer, one behind the other, and nothing else in the folder."""
@@ -71,6 +78,25 @@ class TestFileSink:
         save(FileSink(target))
 
         assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == {"model.pt": WHOLE}
+
+    @pytest.mark.parametrize("length", [0, 1, 5_000_000])
+    def test_what_is_skipped_is_zeros(self, target: Path, length: int) -> None:
+        """Whatever the old file had there; on most file systems they take no space."""
+        save_around_a_hole(FileSink(target), length)
+
+        assert target.read_bytes() == b"before" + bytes(length) + b"behind"
+
+    @posix
+    def test_zeros_are_written_where_there_are_no_holes(self, tmp_path: Path) -> None:
+        """Into a FIFO."""
+        os.mkfifo(tmp_path / "fifo")
+        read: list[bytes] = []
+        reader = threading.Thread(target=lambda: read.append((tmp_path / "fifo").read_bytes()))
+        reader.start()
+        save_around_a_hole(FileSink(tmp_path / "fifo"), 3_000_000)
+        reader.join()
+
+        assert read == [b"before" + bytes(3_000_000) + b"behind"]
 
     def test_the_old_file_is_whole_until_the_commit(self, target: Path) -> None:
         """A reader sees the old bytes or the new ones, never some of each."""
@@ -429,6 +455,32 @@ class TestStreamSink:
         save(StreamSink(file))
 
         assert (file.getvalue(), file.closed) == (b"head" + WHOLE, False)
+
+    @pytest.mark.parametrize("length", [0, 1, 5000])
+    def test_what_is_skipped_is_zeros_or_what_was_there(self, length: int) -> None:
+        """As with PyTorch, which leaves it for a later write."""
+        fresh, full = io.BytesIO(), io.BytesIO(b"x" * 10_000)
+        for file in (fresh, full):
+            save_around_a_hole(StreamSink(file), length)
+
+        assert fresh.getvalue() == b"before" + bytes(length) + b"behind"
+        assert full.getvalue() == b"before" + b"x" * length + b"behind" + b"x" * (10_000 - length - 12)
+
+    def test_zeros_are_written_where_it_cannot_seek(self, tmp_path: Path) -> None:
+        """To an object without seek, to a pipe, and to a file that is appended to."""
+        whole = b"before" + bytes(3000) + b"behind"
+        keeping = Keeping()
+        save_around_a_hole(StreamSink(keeping), 3000)
+        read, write = os.pipe()
+        with open(write, "wb") as pipe, open(read, "rb") as other_end:
+            save_around_a_hole(StreamSink(pipe), 3000)
+            through_pipe = other_end.read(len(whole))
+        with (tmp_path / "log").open("ab") as file:
+            file.write(b"old")
+            save_around_a_hole(StreamSink(file), 3000)
+
+        assert (keeping.taken, through_pipe) == (whole, whole)
+        assert (tmp_path / "log").read_bytes() == b"old" + whole
 
     def test_it_needs_write_and_flush_only(self) -> None:
         """What PyTorch asks of a file-like object; flushed once, at the end."""

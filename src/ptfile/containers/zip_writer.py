@@ -167,6 +167,17 @@ class ZipWriter:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
 
+    def reserve(self) -> None:
+        """Leave room for the bytes of the next record. Its CRC is 0: not computed."""
+        record = self._next()
+        zip64 = zs.zip64_extra(record.size, 0, record.header_offset)
+        self._gather(zs.local_header(record.name.encode(), record.flags, record.padding, zip64))
+        if record.size:
+            self._flush()
+            self._sink.skip(record.size)
+            self._gather(zs.descriptor(0, record.size, zip64=record.zip64))
+        self._checksums.append(0)
+
     def finish(self) -> None:
         """Write the central directory and the end records. Raises ValueError if a record is still to come."""
         missing = next(self._rest, None)

@@ -42,6 +42,8 @@ class ZipOptions:
     """Bytes to whose multiples the records are aligned."""
     checksum: bool = True
     """Without, every CRC in the file is 0."""
+    contents: bool = True
+    """Without, there is only room for the bytes of storages."""
 
 
 DEFAULT_OPTIONS = ZipOptions()
@@ -111,6 +113,7 @@ class ZipSave:
         self._names = [name for name, _ in sizes]
         self._layout = plan(root, sizes, alignment=options.alignment)
         self._checksum = options.checksum
+        self._contents = options.contents
 
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
@@ -119,7 +122,10 @@ class ZipSave:
         for _, payload in self._head:
             writer.write(payload)
         for storage in self._storages.storages:
-            writer.write(self._storages.payload(storage))
+            if self._contents:
+                writer.write(self._storages.payload(storage))
+            else:
+                writer.reserve()
         for _, payload in self._tail:
             writer.write(payload)
         sizes = [record.size for record in self._layout.records[:-1]]

@@ -10,6 +10,8 @@ from ptfile._types import Buffer
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.11 has it in `typing`
 
+_PIECE = 1 << 20
+
 
 class Sink(Protocol):
     """Bytes out, in order. Nothing is opened before the sink is entered.
@@ -25,8 +27,18 @@ class Sink(Protocol):
     def write(self, data: Buffer) -> None:
         """Write all of `data`, a contiguous buffer. Raises OSError if that cannot be done."""
 
+    def skip(self, length: int) -> None:
+        """Leave bytes out that are to be written later: zeros, or what was there. Something has to follow them."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+
+def write_zeros(sink: Sink, length: int) -> None:
+    """Write zeros, for sinks that cannot leave a hole."""
+    zeros = bytes(min(length, _PIECE))
+    for start in range(0, length, _PIECE):
+        sink.write(zeros[: length - start])

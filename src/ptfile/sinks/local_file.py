@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from ptfile._types import Buffer, Path
+from ptfile.sinks.base import write_zeros
 from ptfile.sinks.folder import Folder
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ class FileSink:
             if written == 0:
                 raise OSError(errno.EIO, "the system took no bytes", self.name)
             rest = rest[written:]
+
+    def skip(self, length: int) -> None:
+        """Leave a hole, which takes no space on the disk; zeros where the file cannot have one."""
+        if self._temporary is None:
+            write_zeros(self, length)
+        else:
+            os.lseek(self._file, length, os.SEEK_CUR)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

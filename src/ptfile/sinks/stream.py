@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptfile._types import Buffer, Writable
+from ptfile.sinks.base import write_zeros
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,6 +34,19 @@ class StreamSink:
         while rest.nbytes:
             taken = self._taken(self._file.write(rest), rest.nbytes)
             rest = rest[taken:]
+
+    def skip(self, length: int) -> None:
+        """Go on behind what is there, if the file object can; write zeros if not."""
+        file: Any = self._file
+        # What is opened to append writes at its end, wherever it stands.
+        if callable(getattr(file, "seek", None)) and "a" not in str(getattr(file, "mode", "")):
+            try:
+                file.seek(length, os.SEEK_CUR)
+            except OSError:
+                pass
+            else:
+                return
+        write_zeros(self, length)
 
     def _taken(self, answer: object, offered: int) -> int:
         if answer is None and not isinstance(self._file, io.RawIOBase):

@@ -22,8 +22,6 @@ from ptfile.sinks import FileSink, Sink, StreamSink
 from ptfile.torch.source_code import SourceCodeOfModules
 from ptfile.torch.storages import SavedTorchStorages, reduce_tensor
 
-_torch_save = torch.save
-"""PyTorch's own, also while `patch` stands in its place."""
 _REDUCERS = saved_types({torch.Tensor: reduce_tensor})
 
 
@@ -38,13 +36,13 @@ def save(
     """Save an object as `torch.save` does: the same arguments, the same bytes, the same settings.
 
     What is better: a path is written beside the file that is there and renamed over it, so that a save that fails
-    leaves the old file as it was. What is saved under `skip_data` is PyTorch's.
+    leaves the old file as it was.
     """
     serialization._check_dill_version(pickle_module)
     serialization._check_save_filelike(f)
-    if serialization._serialization_tls.skip_data:
-        _torch_save(obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record)
-        return
+    if serialization._serialization_tls.skip_data and not _use_new_zipfile_serialization:
+        message = "Cannot use skip_data=True with _use_new_zipfile_serialization=False"
+        raise RuntimeError(message)
     storages = SavedTorchStorages()
     prepared: ZipSave | LegacySave
     if _use_new_zipfile_serialization:
@@ -60,6 +58,7 @@ def save(
                 byte_order_first=not _disable_byteorder_record,
                 alignment=config.save.storage_alignment,
                 checksum=config.save.compute_crc32,
+                contents=not serialization._serialization_tls.skip_data,
             ),
         )
     else:

@@ -18,6 +18,7 @@ from tests.formats.old_files import legacy, storage, tensor
 from tests.parity.drop_in.support import FORMATS, LEGACY, PYTORCH, config, described, loaded, np, saved, torch
 from tests.parity.drop_in.test_mmap import rewritten
 from tests.parity.drop_in.test_streams import Breaking
+from tests.sinks.test_sinks import Keeping
 
 NUMBERS = torch.arange(6.0)
 REFUSED = (RuntimeError, ptfile.PtfileError)
@@ -68,6 +69,27 @@ def test_a_failed_save_leaves_no_new_file(ours: Any, tmp_path: Path) -> None:
     with pytest.raises((AttributeError, pickle.PicklingError)):
         ours.save({"f": lambda: 1}, tmp_path / "t.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_save_without_bytes_leaves_the_old_file(ours: Any, tmp_path: Path) -> None:
+    """Under skip_data too."""
+    path = tmp_path / "t.pt"
+    ours.save(NUMBERS, path)
+    before = path.read_bytes()
+    with ours.skip_data(), pytest.raises((AttributeError, pickle.PicklingError)):
+        ours.save({"f": lambda: 1}, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["t.pt"]
+
+
+def test_room_is_left_in_streams_that_cannot_seek(ours: Any) -> None:
+    """PyTorch needs seek for it, and fails halfway."""
+    stream = Keeping()
+    with ours.skip_data():
+        with pytest.raises(RuntimeError, match="unexpected pos"):
+            PYTORCH.save(NUMBERS, Keeping())
+        ours.save(NUMBERS, stream)
+    assert not loaded(ours, bytes(stream.taken)).any()
 
 
 @pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)

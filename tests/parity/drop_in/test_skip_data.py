@@ -44,6 +44,35 @@ def test_a_save_without_bytes_is_the_same(lib: Any) -> None:
     assert skeleton(lib, TREE) == skeleton(PYTORCH, TREE)
 
 
+@pytest.mark.parametrize("numel", [0, 1, 20_000, 1_000_000])
+@pytest.mark.parametrize("checksum", [True, False])
+def test_room_of_every_size_is_left(lib: Any, numel: int, checksum: bool, tmp_path: Path) -> None:
+    """In a buffer and in a file, which takes no space for it; with checksums of what there is, and without."""
+    lib.set_crc32_options(checksum)
+    tree = {**TREE, "more": torch.empty(numel), "last": torch.empty(3)}
+    data = skeleton(lib, tree)
+    assert data == skeleton(PYTORCH, tree)
+    path = tmp_path / "archive.pt"
+    path.write_bytes(b"old" * 10_000_000)
+    with lib.skip_data():
+        lib.save(tree, path)
+    assert path.read_bytes() == data
+    assert loaded(lib, data)["more"].sum() == 0
+
+
+def test_room_is_left_over_what_a_stream_has(lib: Any) -> None:
+    """The bytes that are there stay, for whoever puts others in later."""
+    buffer = io.BytesIO(b"x" * 30_000)
+    buffer.seek(5)
+    with lib.skip_data():
+        lib.save(TREE, buffer)
+    theirs = io.BytesIO(b"x" * 30_000)
+    theirs.seek(5)
+    with torch.serialization.skip_data():
+        PYTORCH.save(TREE, theirs)
+    assert (buffer.getvalue(), buffer.tell()) == (theirs.getvalue(), theirs.tell())
+
+
 def test_a_path_takes_a_save_without_bytes(lib: Any, tmp_path: Path) -> None:
     """The bytes may be put in later, where the records lie."""
     path = tmp_path / "later.pt"

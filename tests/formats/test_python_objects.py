@@ -276,3 +276,10 @@ def test_arrays_of_objects_are_refused_and_can_be_looked_into() -> None:
         ptfile.load(buffer)
     buffer.seek(0)
     assert ptfile.load(buffer, unknown="inert").tolist() == [1, "two", None]
+
+
+def test_a_uuid_without_its_number_can_be_used_all_the_same() -> None:
+    """No pickler writes one; it still is a key, and has a text."""
+    bare = b"cuuid\nUUID\n)\x81"
+    assert run(b"\x80\x02}" + bare + b"Ns.") == {uuid.UUID(int=0): None}
+    assert str(run(b"\x80\x02" + bare + b".")) == "00000000-0000-0000-0000-000000000000"

@@ -198,6 +198,26 @@ def test_a_changed_byte_in_any_record_is_an_error_with_its_name(record: str) -> 
     assert caught.value.record == record
 
 
+def test_a_changed_byte_in_a_name_of_the_directory_is_an_error() -> None:
+    """Else numbers would be read in the wrong byte order, and silently."""
+    swapped = Zip(
+        [Entry(b"a/data.pkl", pickled_tensor()), Entry(b"a/byteorder", b"big"), Entry(b"a/data/0", bytes(31) + b"\1")]
+    ).build()
+    assert ptfile.load(io.BytesIO(swapped)).tolist() == [0, 0, 0, 1]
+    renamed = b"a/byteordes".join(swapped.rsplit(b"a/byteorder", 1))
+    for read in (ptfile.load, ptfile.inspect, ptfile.open):
+        with pytest.raises(ptfile.FormatError, match="disagree"):
+            read(io.BytesIO(renamed))
+
+
+def test_a_class_of_ptfile_is_not_saved_under_its_name() -> None:
+    """Nothing but ptfile could tell what that is; `torch.device` as a class comes to be one by loading."""
+    loaded = ptfile.load(io.BytesIO(archive(b"\x80\x02ctorch\ndevice\n.")))
+    for kind in (loaded, ptfile.Tensor):
+        with pytest.raises(ptfile.UnsupportedError, match="no name"):
+            saved([kind])
+
+
 def test_the_checksum_can_be_left_out() -> None:
     """Then every CRC is zero, and the file loads."""
     data = saved([ptfile.arange(10)], checksum=False)

@@ -305,6 +305,18 @@ def test_huge_views_of_few_bytes_are_no_danger() -> None:
         zeros(1).expand(1 << 62).numpy()
 
 
+def test_no_list_is_made_for_each_of_countless_empty_rows() -> None:
+    """A shape with a 0 in it costs nothing in a file, whatever else is in it."""
+    with pytest.raises(LimitError):
+        zeros(0).view(1 << 60, 0).tolist()
+    assert zeros(0).view(2, 0).tolist() == [[], []]
+
+
+def test_no_elements_are_an_empty_list_in_any_dtype() -> None:
+    """Also where numpy has no room for the shape in the dtype in which Python gets its numbers."""
+    assert Tensor(Storage(b""), dtypes.bfloat16, 0, (0, 1 << 61), (1, 1)).tolist() == []
+
+
 def test_writing_where_indexes_share_an_element_is_refused() -> None:
     """A part of the tensor where they do not may be written."""
     x = arange(3).expand(2, 3)

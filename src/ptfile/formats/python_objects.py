@@ -248,7 +248,8 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     ),
     ("decimal", "Decimal"): Meaning(decimal.Decimal, call=_takes((str,), build=decimal.Decimal)),
     ("fractions", "Fraction"): Meaning(fractions.Fraction, call=_fraction),
-    ("uuid", "UUID"): Meaning(uuid.UUID, new=_takes((), build=lambda: uuid.UUID.__new__(uuid.UUID))),
+    # Its number comes as a state. Should there be none, it still is a UUID that can be hashed and shown.
+    ("uuid", "UUID"): Meaning(uuid.UUID, new=_takes((), build=lambda: uuid.UUID(int=0))),
     ("argparse", "Namespace"): Meaning(argparse.Namespace, new=_takes((), build=argparse.Namespace)),
     ("types", "SimpleNamespace"): Meaning(types.SimpleNamespace, call=_takes((), build=types.SimpleNamespace)),
     # Python 3.13 moved the classes; they are written under the module that the running Python has.

@@ -68,6 +68,9 @@ class SavedStorages:
         if kind is Storage:
             assert isinstance(obj, Storage)
             return self._name(obj, None, obj.nbytes())
+        if kind is type and obj.__module__.startswith("ptfile."):
+            problem = f"the class {obj.__name__} itself has no name in PyTorch's format"  # type: ignore[attr-defined]
+            raise UnsupportedError(problem, fix="Save the name as text")
         if kind in self._foreign:
             problem = "a torch.Tensor is not ptfile's to save"
             raise UnsupportedError(

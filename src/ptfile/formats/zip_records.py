@@ -27,6 +27,8 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
 _BYTE_ORDER = "byteorder"
+_STORAGES = ("data/", "tensors/", "constants/")
+"""Folders of storages."""
 
 
 def root_of(reader: ZipReader) -> str:
@@ -45,13 +47,14 @@ class ZipRecords:
     """The records in the root folder of a zip file (at its top, if there is no one folder), by their short names."""
 
     def __init__(self, reader: ZipReader, limits: Limits) -> None:
-        """Raises FormatError for a byte order that does not exist."""
+        """Raises FormatError for a byte order that does not exist, and for a record that is not what its header says."""
         self.limits = limits
         self._zip = reader
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._root = root_of(reader)
         self._unread: list[tuple[int, Storage]] = []
+        self._check_names()
         self._swap = self._is_swapped()
 
     @property
@@ -178,6 +181,17 @@ class ZipRecords:
         size, allowed = self.size(name), self.limits.pickle_size
         if size > allowed:
             raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=size)
+
+    def _check_names(self) -> None:
+        """Compare the names of all records but storages with their headers.
+
+        Which of them are there decides what kind of file it is, and a name may have changed in the directory alone. That
+        of a storage is compared when it is read.
+        """
+        storages = tuple(f"{self._root}{folder}" for folder in _STORAGES)
+        for name, record in self._zip.records.items():
+            if not name.startswith(storages):
+                self._zip.locate(record)
 
     def _is_swapped(self) -> bool:
         """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""

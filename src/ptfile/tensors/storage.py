@@ -220,6 +220,8 @@ def interpret(data: Bytes, dtype: DType) -> npt.NDArray[Any]:
 
 def python_values(array: npt.NDArray[Any] | np.generic) -> Any:
     """The elements as Python's own numbers, in lists as deep as the array has dimensions."""
+    if not array.size:  # of whatever shape: numpy would count what other elements than bytes would take
+        return np.empty(array.shape, np.bool_).tolist()
     if array.dtype.isbuiltin != 1:  # `tolist` of ml_dtypes' arrays keeps scalars of its own. All of them fit a float64.
         return array.astype(np.float64).tolist()
     return array.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from itertools import accumulate
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
@@ -108,9 +109,9 @@ class Tensor(View, NumpyProtocols):
             array = np.conjugate(array)
         return np.negative(array) if self._neg else array
 
-    def afford(self, cost: int) -> None:
-        """Refuse to write out a huge view of a small storage."""
-        if cost > EXPANDED_COPY and self.nbytes > self._storage.nbytes():
+    def afford(self, cost: int, nbytes: int | None = None) -> None:
+        """Refuse to write out a huge view of a small storage. `nbytes`: of what is written out, if not the elements."""
+        if cost > EXPANDED_COPY and (self.nbytes if nbytes is None else nbytes) > self._storage.nbytes():
             raise LimitError(
                 f"a copy of this view takes {cost} bytes, of a storage of {self._storage.nbytes()}",
                 limit="expanded_copy",
@@ -121,7 +122,9 @@ class Tensor(View, NumpyProtocols):
 
     def tolist(self) -> Any:
         """The values as Python numbers, in lists as deep as there are dimensions; a number if there are none."""
-        self.afford(self.numel() * LIST_ITEM)
+        # Of (2**60, 0) there is no element, and a list for each of 2**60 rows.
+        rows = max(accumulate(self._shape, operator.mul), default=1)
+        self.afford(rows * LIST_ITEM, rows * self.itemsize)
         return python_values(self.values_array())
 
     def item(self) -> Any:

@@ -3,8 +3,9 @@ PYTHON ?= python3
 PLAIN := .venv
 TORCH := .venv-torch
 CHECK := .venv-check
+FUZZ := .venv-fuzz
 
-.PHONY: demo test test-plain test-torch check bench clean
+.PHONY: demo test test-plain test-torch check bench fuzz clean
 
 # The main job, with nothing but ptfile installed.
 demo: .venv-demo/ready
@@ -28,6 +29,15 @@ check: $(CHECK)/ready
 bench: $(TORCH)/ready
 	$(TORCH)/bin/python bench/run.py $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
 
+# All targets for about a minute, or one: make fuzz TARGET=load SECONDS=600. What they are is in fuzz/README.md.
+ifeq ($(TARGET),differential)
+fuzz: $(TORCH)/ready
+	$(TORCH)/bin/python -m fuzz.differential $(if $(SECONDS),--seconds $(SECONDS)) $(if $(WRITE),--write)
+else
+fuzz: $(FUZZ)/ready
+	$(FUZZ)/bin/python -m fuzz.run $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS))
+endif
+
 .venv-demo/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/python -m pip install --quiet --editable '.[cli]'
@@ -48,5 +58,10 @@ $(CHECK)/ready: pyproject.toml
 	$(CHECK)/bin/python -m pip install --quiet --editable '.[test,check]'
 	touch $@
 
+$(FUZZ)/ready: pyproject.toml
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --editable '.[fuzz]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-torch .venv-check .venv-demo .hypothesis .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-torch .venv-check .venv-demo .venv-fuzz .fuzz .hypothesis .mypy_cache .ruff_cache .pytest_cache

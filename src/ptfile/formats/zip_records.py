@@ -47,7 +47,7 @@ class ZipRecords:
     """The records in the root folder of a zip file (at its top, if there is no one folder), by their short names."""
 
     def __init__(self, reader: ZipReader, limits: Limits) -> None:
-        """Raises FormatError for a byte order that does not exist, and for a record that is not what its header says."""
+        """Raises FormatError for a byte order that does not exist, and for records whose headers disagree."""
         self.limits = limits
         self._zip = reader
         self._source = source = reader.source
@@ -185,8 +185,8 @@ class ZipRecords:
     def _check_names(self) -> None:
         """Compare the names of all records but storages with their headers.
 
-        Which of them are there decides what kind of file it is, and a name may have changed in the directory alone. That
-        of a storage is compared when it is read.
+        Which of them are there decides what kind of file it is, and a name may have changed in the directory alone.
+        That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in _STORAGES)
         for name, record in self._zip.records.items():

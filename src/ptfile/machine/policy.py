@@ -150,6 +150,10 @@ class Policy:
         builder = meaning.new if meaning and not keywords else None
         return self._build("makes an instance of", "new", target, builder, arguments, keywords)
 
+    def builds(self, target: object, how: Literal["call", "new"]) -> bool:
+        """Whether a call of `target` is in the table, whatever its builder may say of the arguments."""
+        return getattr(self._meaning(target), how, None) is not None
+
     def _build(
         self,
         does: str,

@@ -74,25 +74,27 @@ class Machine:
         self._handed = 0  # elements and bytes that calls were given
         self._most_shared = 0
         self._keys = KeyChecks(policy.may_be_key, 0)
+        self.position = 0
+        """Of the opcode that is being run, for a policy that takes notes."""
 
     def run(self, data: bytes, start: int = 0) -> tuple[Any, int]:
         """Return the pickle's value and the position behind its STOP."""
         actions = self._actions
-        position = start
+        self.position = start
         self._most_shared = self._limits.shared + 16 * (len(data) - start)
         self._keys = KeyChecks(self._policy.may_be_key, self._most_shared)
         try:
-            for position, opcode, argument in self._opcodes(data, start):  # noqa: B007  (errors and the end need it)
+            for self.position, opcode, argument in self._opcodes(data, start):
                 actions[opcode.name](self, argument)
             value = self._result()
             if self._is_tree:
                 check_tree(value, self._limits)
             else:
                 check_graph(value, self._limits, self._most_shared)
-            return value, position + 1
+            return value, self.position + 1
         except PtfileError as error:
             if error.offset is None and error.record is None:  # else it is about another place than the pickle
-                error.offset = position
+                error.offset = self.position
             raise
 
     def _opcodes(self, data: bytes, start: int) -> Iterator[tuple[int, Opcode, Argument]]:

@@ -1,0 +1,67 @@
+"""The names behind a fault in a pickle: a reader that is less strict than ptfile may get there.
+
+Nothing is run: the opcodes are walked one by one, frames and the order of things left aside, up to the first that
+cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ptfile.errors import FormatError
+from ptfile.machine.opcodes import BY_CODE, Argument
+
+_TEXTS = frozenset({"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"})
+_PYTHON2_TEXTS = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING"})
+_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+
+
+def names_from(data: bytes, start: int) -> Iterator[tuple[int, str, str]]:
+    """(position, module, name) of each name from the opcode at `start` on."""
+    walk = _Walk()
+    position = start
+    while position < len(data):
+        opcode = BY_CODE.get(data[position])
+        if opcode is None:
+            return
+        argument: Argument = None
+        end = position + 1
+        if opcode.read is not None:
+            try:
+                argument, end = opcode.read(data, end)
+            except FormatError:
+                return
+        named = walk.name(opcode.name, argument)
+        if named is not None:
+            yield position, *named
+        position = end
+
+
+class _Walk:
+    """The two texts that came last, and those in the memo: what STACK_GLOBAL would take."""
+
+    def __init__(self) -> None:
+        self._last = ("", "")
+        self._memo: dict[int, str] = {}
+
+    def name(self, opcode: str, argument: Argument) -> tuple[str, str] | None:
+        """What an opcode names."""
+        if opcode in ("GLOBAL", "INST") and isinstance(argument, tuple):
+            return argument
+        if opcode == "STACK_GLOBAL":
+            return self._last
+        if opcode in _TEXTS and isinstance(argument, str):
+            self._push(argument)
+        elif opcode in _PYTHON2_TEXTS and isinstance(argument, bytes):
+            self._push(argument.decode("latin1"))
+        elif opcode in _GETS and isinstance(argument, int) and argument in self._memo:
+            self._push(self._memo[argument])
+        elif opcode in _PUTS and isinstance(argument, int):
+            self._memo[argument] = self._last[1]
+        elif opcode == "MEMOIZE":
+            self._memo[len(self._memo)] = self._last[1]
+        return None
+
+    def _push(self, text: str) -> None:
+        self._last = (self._last[1], text)

@@ -11,10 +11,13 @@ from ptfile._checkpoint import Checkpoint, open
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._save import save
+from ptfile._scan import Scan, scan
 from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, UnsafeError, UnsupportedError
 from ptfile.formats.modules import state_dict
+from ptfile.formats.scan_report import PickleReport, Problem, Verdict
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
+from ptfile.machine.recorder import Finding, NameUse
 from ptfile.tensors.constants import Device, Layout, MemoryFormat, QScheme, Size
 from ptfile.tensors.create import arange, empty, from_numpy, full, ones, tensor, zeros
 from ptfile.tensors.dtypes import (
@@ -80,6 +83,7 @@ __all__ = [
     "Checkpoint",
     "DType",
     "Device",
+    "Finding",
     "FormatError",
     "Generator",
     "InertRecord",
@@ -88,13 +92,17 @@ __all__ = [
     "LimitError",
     "Limits",
     "MemoryFormat",
+    "NameUse",
     "NestedTensor",
     "Parameter",
     "PerChannel",
     "PerTensor",
+    "PickleReport",
+    "Problem",
     "PtfileError",
     "QScheme",
     "QuantizedTensor",
+    "Scan",
     "Size",
     "SparseCompressedTensor",
     "SparseTensor",
@@ -108,6 +116,7 @@ __all__ = [
     "UnsupportedError",
     "UntypedStorage",
     "ValueInfo",
+    "Verdict",
     "WrapperTensor",
     "arange",
     "bcomplex32",
@@ -154,6 +163,7 @@ __all__ = [
     "quint4x2",
     "quint8",
     "save",
+    "scan",
     "state_dict",
     "tensor",
     "uint1",

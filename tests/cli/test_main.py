@@ -76,7 +76,8 @@ def test_every_command_exists_and_helps(capsys: pytest.CaptureFixture[str]) -> N
         assert capsys.readouterr().out.startswith(f"Usage: ptfile {name} ")
         assert summary.endswith(".")
     assert main(["--help"]) == 0
-    assert all(name in capsys.readouterr().out for name in COMMANDS)
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in COMMANDS)
     assert group.list_commands(None) == list(COMMANDS)  # type: ignore[arg-type]
 
 

@@ -73,6 +73,15 @@ def look_at(x: ptfile.Tensor) -> None:
     assert_type([row.tolist() for row in x], list[Any])
 
 
+def scan(path: Path) -> list[str]:
+    report = ptfile.scan(path, limits=ptfile.Limits(pickle_size=1 << 20))
+    assert_type(report, ptfile.Scan)
+    assert_type(report.verdict, ptfile.Verdict | None)
+    assert_type(report.pickles, tuple[ptfile.PickleReport, ...])
+    assert_type(report.problems, tuple[ptfile.Problem, ...])
+    return [f"{finding.call} at {finding.offset}" for finding in report.findings]
+
+
 def tell(path: str) -> str:
     try:
         ptfile.load(path)

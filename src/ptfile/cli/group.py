@@ -16,6 +16,7 @@ from ptfile.errors import PtfileError
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "ls": "List the tensors of a checkpoint.",
+        "scan": "Say what the pickles in files would do if they were run.",
     },
 )
 """Every subcommand and what `--help` says of it. Each is the object `command` in the module of its name here."""

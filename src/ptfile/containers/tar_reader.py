@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ptfile.errors import FormatError, LimitError, PtfileError
@@ -36,7 +36,7 @@ def read_members(source: Source, limits: Limits) -> Mapping[str, Member]:
     """
     found: dict[str, Member] = {}
     try:
-        with tarfile.open(fileobj=_AsFile(source), mode="r:") as tar:
+        with tarfile.open(fileobj=AsFile(source), mode="r:") as tar:
             for info in tar:
                 _add(found, _checked(info, source), source, limits)
     except PtfileError:
@@ -44,6 +44,27 @@ def read_members(source: Source, limits: Limits) -> Mapping[str, Member]:
     except _SURPRISES as error:
         raise FormatError(f"the tar file is damaged ({error})", file=source.name) from error
     return found
+
+
+def list_files(source: Source, limits: Limits) -> Iterator[Member]:
+    """The regular files of any tar file, one by one, also of one that is no checkpoint: folders and links are left out.
+
+    Raises FormatError where it is damaged or cut off, LimitError for too many.
+    """
+    count = 0
+    try:
+        with tarfile.open(fileobj=AsFile(source), mode="r:") as tar:
+            for info in tar:
+                if info.type in _PLAIN_FILES:
+                    yield _checked(info, source)
+                    count += 1
+                if count > limits.records:
+                    problem = "too many members in a tar file"
+                    raise LimitError(problem, limit="records", allowed=limits.records, actual=count)
+    except PtfileError:
+        raise
+    except _SURPRISES as error:
+        raise FormatError(f"the tar file is damaged ({error})", file=source.name) from error
 
 
 def _add(found: dict[str, Member], member: Member, source: Source, limits: Limits) -> None:
@@ -67,8 +88,8 @@ def _checked(info: tarfile.TarInfo, source: Source) -> Member:
     return Member(info.name, info.offset_data, info.size)
 
 
-class _AsFile(io.RawIOBase):
-    """A source as the file object that `tarfile` wants."""
+class AsFile(io.RawIOBase):
+    """A source as the file object that Python's own modules want."""
 
     def __init__(self, source: Source) -> None:
         self._source = ReadAhead(source)

@@ -10,7 +10,7 @@ The code is not run: objects of its classes are inert records.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,10 @@ from ptfile.machine.policy import Meaning
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
-_SCRIPT = Global("torch.jit._script", "unpackage_script_module")
+SCRIPT = Global("torch.jit._script", "unpackage_script_module")
 """How a package refers to a TorchScript module in it."""
-_SCRIPT_FOLDER = ".data/ts_code/"
-_STORAGE_SUFFIX = ".storage"
+SCRIPT_FOLDER = ".data/ts_code/"
+STORAGE_SUFFIX = ".storage"
 _PICKLED = re.compile(rb"\x80[\x02-\x05]")
 """PROTO and its version: `save_pickle` writes protocol 3."""
 
@@ -44,7 +44,7 @@ class _Layout:
 
 
 _LAYOUTS = {
-    ".data/extern_modules": _Layout(".data/{}" + _STORAGE_SUFFIX, re.compile(r"\.data/.*|byteorder")),
+    ".data/extern_modules": _Layout(".data/{}" + STORAGE_SUFFIX, re.compile(r"\.data/.*|byteorder")),
     "extern_modules": _Layout("data/{}", re.compile(r"data/\d+|extern_modules|version")),  # PyTorch 1.8
 }
 
@@ -76,11 +76,7 @@ class PackageReader:
         records = self._records
         with located(file=records.source.name):
             names = [name for name in records.names if not self._layout.aside.fullmatch(name)]
-            code = {name.removesuffix(".py").removesuffix("/__init__") for name in names if name.endswith(".py")}
-            modules = {path.replace("/", ".") for path in code}
-            names_known = {(_SCRIPT.module, _SCRIPT.name): Meaning()}
-            dialect = Dialect(names_known, is_data=modules.__contains__, advice=LOOK_INTO_IT)
-            inner = in_dialect(runner, dialect, records.limits)
+            inner = in_dialect(runner, package_dialect(names), records.limits)
             persistent = _Persistent(records, runner, LoadedStorages(self._make, map_location))
             return {name: self._resource(name, inner, persistent.load) for name in names}
 
@@ -96,6 +92,14 @@ class PackageReader:
 
     def _make(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
         return self._records.storage(self._layout.storage.format(key), nbytes, dtype)
+
+
+def package_dialect(resources: Iterable[str]) -> Dialect:
+    """What the pickles of a package may say: the names in its own code are its data."""
+    sources = (name for name in resources if name.endswith(".py") and not name.startswith(".data/"))
+    code = {name.removesuffix(".py").removesuffix("/__init__") for name in sources}
+    modules = {path.replace("/", ".") for path in code}
+    return Dialect({(SCRIPT.module, SCRIPT.name): Meaning()}, is_data=modules.__contains__, advice=LOOK_INTO_IT)
 
 
 class _Persistent:
@@ -132,7 +136,7 @@ class _Persistent:
         raise FormatError(f"a persistent id of kind {kind!r:.40} with {len(parts)} parts")
 
     def _object(self, function: object, arguments: tuple[Any, ...]) -> object:
-        if function == _SCRIPT and len(arguments) == 1 and type(arguments[0]) is str:
+        if function == SCRIPT and len(arguments) == 1 and type(arguments[0]) is str:
             return self._script(arguments[0])
         if not isinstance(function, InertName):
             # A builder of PyTorch's tensors does not take the package as its first argument, as these functions do.
@@ -142,8 +146,8 @@ class _Persistent:
     def _script(self, number: str) -> object:
         """A TorchScript module, which shares its storages with the package."""
         if number not in self._scripts:
-            folder = f"{_SCRIPT_FOLDER}{number}/"
-            places = ScriptPlaces(f"{folder}data.pkl", f"{folder}constants.pkl", f"{_SCRIPT_FOLDER}code/")
-            load = script_storages(self._storages, _STORAGE_SUFFIX)
+            folder = f"{SCRIPT_FOLDER}{number}/"
+            places = ScriptPlaces(f"{folder}data.pkl", f"{folder}constants.pkl", f"{SCRIPT_FOLDER}code/")
+            load = script_storages(self._storages, STORAGE_SUFFIX)
             self._scripts[number] = read_script(self._records, places, self._runner, load, load)
         return self._scripts[number]

@@ -26,15 +26,15 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
-_DIMENSIONS = struct.Struct("<i4x")
+DIMENSIONS = struct.Struct("<i4x")
 """Their number; the four bytes behind it were never meant and can hold anything."""
-_MOST_DIMENSIONS = 64
-_COUNT_SIZE = 8
+MOST_DIMENSIONS = 64
+COUNT_SIZE = 8
 _KEY = re.compile(r"[0-9]{1,20}")
 
 _TENSOR_CLASSES = {name.replace("Storage", "Tensor"): name for name in STORAGE_CLASSES}
 _MODULES = ("torch", "torch.cuda")
-_NAMES = {(module, name): Meaning() for module in _MODULES for name in (*STORAGE_CLASSES, *_TENSOR_CLASSES)}
+NAMES = {(module, name): Meaning() for module in _MODULES for name in (*STORAGE_CLASSES, *_TENSOR_CLASSES)}
 """The classes of tensors and storages, as names: nothing else is in the small pickles but numbers and texts."""
 
 
@@ -100,15 +100,15 @@ class TarFormatReader:
 
         storages = LoadedStorages(make, map_location)
         for _ in range(_count(sequence)):
-            entry = sequence.next().plain(_NAMES)
+            entry = sequence.next().plain(NAMES)
             # The very first layout had no locations.
             with_location = (entry[0], "cpu", entry[1]) if _is_tuple(entry, 2) else entry
             if not _is_tuple(with_location, 3):
                 raise FormatError("an entry is not (key, location, class)")
             key, location, kind = with_location
-            numel = int.from_bytes(sequence.take(_COUNT_SIZE), "little", signed=True)
+            numel = int.from_bytes(sequence.take(COUNT_SIZE), "little", signed=True)
             typed = storages.load(("storage", kind, str(_checked_key(key)), location, numel))
-            assert isinstance(typed, TypedStorage)  # there were no untyped ones, and their name is not among _NAMES
+            assert isinstance(typed, TypedStorage)  # there were no untyped ones, and their name is not among NAMES
             self._add(key, typed)
         if sequence.rest:  # nor had it views
             self._load_views(sequence.next().plain())
@@ -126,7 +126,7 @@ class TarFormatReader:
     def _load_tensors(self) -> None:
         sequence = self._sequence("tensors")
         for _ in range(_count(sequence)):
-            entry = sequence.next().plain(_NAMES)
+            entry = sequence.next().plain(NAMES)
             if not _is_tuple(entry, 3):
                 raise FormatError("an entry is not (key, key of the storage, class)")
             key, storage_key, kind = entry
@@ -191,8 +191,8 @@ def _empty(kind: object) -> TypedStorage:
 
 
 def _tensor(storage: TypedStorage, sequence: PickleSequence) -> Tensor:
-    (rank,) = _DIMENSIONS.unpack(sequence.take(_DIMENSIONS.size))
-    if not 0 <= rank <= _MOST_DIMENSIONS:
+    (rank,) = DIMENSIONS.unpack(sequence.take(DIMENSIONS.size))
+    if not 0 <= rank <= MOST_DIMENSIONS:
         raise FormatError(f"a tensor has {rank} dimensions")
     numbers = struct.unpack(f"<{2 * rank + 1}q", sequence.take(8 * (2 * rank + 1)))
     shape, stride, offset = numbers[:rank], numbers[rank:-1], numbers[-1]

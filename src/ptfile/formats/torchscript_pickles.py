@@ -83,8 +83,12 @@ _NAMES: Mapping[tuple[str, str], Meaning] = {
 }
 
 
+SCRIPT = Dialect(_NAMES, {}, is_torchscript_module, LOOK_INTO_IT)
+"""What the pickles of an archive may say, with objects that keep their attributes as they come."""
+
+
 def script_dialect(declarations: Declarations) -> Dialect:
-    """What the pickles of an archive may say."""
+    """The same, with attributes sorted by what the code declares."""
 
     def give_state(record: Any, state: object) -> None:
         set_state(record, state, declarations)
@@ -94,7 +98,7 @@ def script_dialect(declarations: Declarations) -> Dialect:
         update=lambda record, pairs: record.inert_pairs.extend(pairs),
         set_state=give_state,
     )
-    return Dialect(_NAMES, {InertRecord: rules}, is_torchscript_module, LOOK_INTO_IT)
+    return replace(SCRIPT, types={InertRecord: rules})
 
 
 def table_dialect(tensor: Callable[[object], object], declarations: Declarations) -> Dialect:

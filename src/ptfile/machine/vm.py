@@ -84,7 +84,8 @@ class Machine:
         self._most_shared = self._limits.shared + 16 * (len(data) - start)
         self._keys = KeyChecks(self._policy.may_be_key, self._most_shared)
         try:
-            for self.position, opcode, argument in self._opcodes(data, start):
+            for position, opcode, argument in self._opcodes(data, start):
+                self.position = position
                 actions[opcode.name](self, argument)
             value = self._result()
             if self._is_tree:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ptfile.errors import PtfileError
-from ptfile.formats.vocabulary import REDUCERS
+from ptfile.formats import rebuild, torch_constants
 from ptfile.machine.encoder import Apart
 from ptfile.machine.inert import InertRecord, reduce_inert
 from ptfile.machine.names import Global, InertName
@@ -23,6 +23,13 @@ from ptfile.tensors.constants import Size
 from ptfile.tensors.storage import Storage, TypedStorage
 
 _FLOAT = struct.Struct("<d")
+_REDUCERS = {
+    Global: lambda name: name,
+    InertName: lambda name: Global(name.module, name.name),
+    InertRecord: reduce_inert,
+    **rebuild.REDUCERS,
+    **torch_constants.REDUCERS,
+}
 
 
 def fingerprint(value: Any) -> list[Any]:
@@ -68,7 +75,7 @@ def _nested_name(item: Any) -> Any:
 def _describe(item: Any) -> tuple[Any, list[Any]]:
     """Facts of an object's own, and the values that it is made of."""
     kind = type(item)
-    if kind in REDUCERS:
+    if kind in _REDUCERS:
         return _reduced(item)
     for base, describe in _KINDS.items():
         if issubclass(kind, base):
@@ -78,7 +85,7 @@ def _describe(item: Any) -> tuple[Any, list[Any]]:
 
 def _reduced(item: Any) -> tuple[Any, list[Any]]:
     try:
-        reduced: Any = REDUCERS[type(item)](item)
+        reduced: Any = _REDUCERS[type(item)](item)
     except PtfileError as error:  # there are tensors that no file can hold
         return type(error).__name__, [getattr(item, "shape", None)]
     if isinstance(reduced, Apart | Global):

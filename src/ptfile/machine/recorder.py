@@ -322,9 +322,12 @@ class _Recorder:
 
 
 class _RecordingMachine(Machine):
-    """A machine that goes on behind an extension code, which no policy is asked about."""
+    """A machine that asks about every name each time, and goes on behind an extension code."""
 
     _policy: _Recorder
+
+    def _push_name(self, module: str, name: str) -> None:
+        self._stack.append(self._policy.resolve(module, name))
 
     def _note_extension(self, argument: Argument) -> None:
         self._stack.append(self._policy.extension(argument))

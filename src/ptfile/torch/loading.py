@@ -11,6 +11,7 @@ import torch
 from torch import serialization
 from torch.utils.serialization import config
 
+from ptfile._collector import paused_collector
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_structs import LOCAL_SIGNATURE
@@ -47,7 +48,7 @@ def load(
     if not _left_to_pytorch(f, mapped=mapped):
         start = 0 if _is_path(f) else cast("Readable", f).tell()
         source, kind = _open(f, map_location, mapped=mapped)
-        with source:
+        with source, paused_collector():
             archive = open_zip(source, _LIMITS) if kind is Kind.ZIP else None
             if archive is not None:
                 return load_zip(

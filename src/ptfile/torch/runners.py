@@ -11,7 +11,9 @@ from torch import serialization
 
 from ptfile.errors import FormatError
 from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.vocabulary import ROLES
 from ptfile.limits import Limits
+from ptfile.machine.fast import run_if_harmless
 from ptfile.machine.vm import Machine, Python2Text
 from ptfile.torch.weights_only import TorchPolicy, weights_only_message
 
@@ -60,8 +62,13 @@ class SafeTorchRunner:
                 raise pickle.UnpicklingError(message)
             return load_persistent(persistent_id)
 
+        policy = TorchPolicy()
+        if start == 0:
+            value, is_run = run_if_harmless(data, ROLES, policy.resolve, load_storage, self._limits)
+            if is_run:
+                return value, len(data)
         try:
-            return Machine(TorchPolicy(), load_storage, limits=self._limits, text=self._text).run(data, start)
+            return Machine(policy, load_storage, limits=self._limits, text=self._text).run(data, start)
         except (pickle.UnpicklingError, FormatError) as error:
             if isinstance(error, FormatError) and error.record:  # it is about a storage, not about the pickle
                 raise

@@ -452,12 +452,12 @@ class TestLies:
             reader(cut_out(written({"data/0": bytes(5000)}), 2000, 1000))
 
     def test_sixty_thousand_empty_records_take_under_a_second(self) -> None:
-        """To open, list and read."""
+        """To open, list and read, in time of the processor: others may be using it."""
         content = written({f"data/{key}": b"" for key in range(60_000)})
-        started = time.perf_counter()
+        started = time.process_time()
         opened = through_a_file(content)
         assert sum(len(opened.read(record)) for record in opened.records.values()) == 0
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
 
 
 GOLDEN_FILE = (GOLDEN / "alignment_16.pt").read_bytes()

@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from ptfile._types import Buffer
-from ptfile.sinks import FileSink, Sink, StreamSink
+from ptfile.sinks import FileSink, Sink, StreamSink, folder
 from ptfile.sinks.local_file import temporary_name
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and FIFOs of POSIX")
@@ -246,6 +246,16 @@ class TestFileSink:
         assert target.read_bytes() == (b"old" if fails else WHOLE)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "model.pt", "other"]
         assert list((tmp_path / "other").iterdir()) == []
+
+    def test_a_system_without_handles_of_folders_will_do(self, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Windows: files are named by their paths, and a failed save still leaves the old one and no other."""
+        monkeypatch.setattr(folder, "_HAS_HANDLES", False)
+        save_and_fail(FileSink(target))
+
+        assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == {"model.pt": b"old"}
+        save(FileSink(target, fsync=True))
+
+        assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == {"model.pt": WHOLE}
 
     @posix
     def test_a_dangling_symlink_gets_its_target(self, tmp_path: Path) -> None:

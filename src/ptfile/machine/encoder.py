@@ -148,8 +148,8 @@ class Encoder:
 
     def _pickler(self, file: _Pieces) -> Any:
         kind = self._pickle_module.Pickler
-        if kind is pickle.Pickler:  # it needs no class of its own, which takes longer to make than a small pickle
-            pickler: Any = kind(file, self._protocol)
+        if kind is pickle.Pickler:  # it needs no new class each time, which takes longer to make than a small pickle
+            pickler: Any = _Pickler(file, self._protocol)
             pickler.dispatch_table = {**copyreg.dispatch_table, **self._reducers}
             pickler.persistent_id = self._persistent_id_for_pickler()
             return pickler
@@ -239,6 +239,10 @@ def _alias(module: str, apart: bool) -> str:  # noqa: ARG001  (it is part of the
         package = ".".join(parts[:count])
         sys.modules.setdefault(package, cast("ModuleType", _AliasModule()))
     return ".".join(parts)
+
+
+class _Pickler(pickle.Pickler):
+    """Python's own pickler, of which every attribute may be set: Python 3.13.0 refuses `persistent_id` of its own."""
 
 
 class _Pieces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickle
@@ -15,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ptfile
+from ptfile.formats.vocabulary import policy
+from ptfile.machine.infamous import does
 from tests.formats.zip_file import BAD_GLOBAL, EMPTY_DICT, GOLDEN, zip_of
 from tests.golden.corpus import Corpus, files
 from tests.hostile.pickle_assembler import (
@@ -179,6 +182,57 @@ def test_a_scan_agrees_with_a_load_on_random_pickles(pieces: list[bytes]) -> Non
         assert report.verdict is ptfile.Verdict.CLEAN
     if not found and report.pickles and error:
         assert report.pickles[0].verdict is not ptfile.Verdict.CLEAN
+
+
+class Dummy:
+    """What stands for every name while Python's own unpickler runs: it takes whatever is done to it."""
+
+    def __new__(cls, *_args: Any, **_keywords: Any) -> Any:
+        return object.__new__(cls)
+
+    def __call__(self, *_args: Any) -> Any:
+        return Dummy()
+
+    def __setstate__(self, state: Any) -> None: ...
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+    def append(self, item: Any) -> None: ...
+    def extend(self, items: Any) -> None: ...
+    def add(self, item: Any) -> None: ...
+
+
+def looked_up(data: bytes) -> set[tuple[str, str]]:
+    """The names that Python's own unpickler asks for, in all pickles that stand one behind the other."""
+    asked: set[tuple[str, str]] = set()
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            asked.add((module, name))
+            return Dummy
+
+        def persistent_load(self, _persistent_id: Any) -> Any:
+            return Dummy()
+
+    stream = io.BytesIO(data)
+    with contextlib.suppress(Exception):
+        while stream.tell() < len(data):
+            Unpickler(stream, encoding="latin1").load()
+    return asked
+
+
+STRICT = st.sampled_from(
+    [b"\x80\x02", b"\x80\x04", b"\x95\x03\0\0\0\0\0\0\0", b"\x95\x10\0\0\0\0\0\0\0", b".", b"ios\nsystem\n", b"S'os'\n"]
+)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.sampled_from([b"", b"\x80\x02", b"\x80\x04", b"\x80\x00"]), st.lists(OPCODES | STRICT, max_size=15))
+def test_whatever_python_s_unpickler_looks_up_is_told(head: bytes, pieces: list[bytes]) -> None:
+    """It is less strict: what it gets to is never called clean, nor no pickle at all if it could do harm."""
+    data = head + b"".join(pieces)
+    outside = {names for names in looked_up(data) if policy("error").find(*names) is None}
+    report = ptfile.scan(io.BytesIO(data))
+    if outside and (head or any(does(*names) for names in outside)):
+        assert report.verdict not in (None, ptfile.Verdict.CLEAN)
 
 
 @settings(max_examples=500, deadline=None)

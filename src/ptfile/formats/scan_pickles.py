@@ -18,7 +18,7 @@ from ptfile.formats.storages import LoadedStorages
 from ptfile.formats.torchscript_pickles import SCRIPT, script_storages
 from ptfile.formats.vocabulary import PLAIN, Dialect, policy
 from ptfile.limits import Limits
-from ptfile.machine.decoder import decode, find_end
+from ptfile.machine.decoder import find_end
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.infamous import does
 from ptfile.machine.names import InertName
@@ -26,7 +26,7 @@ from ptfile.machine.opcodes import BY_CODE, CutOffError
 from ptfile.machine.policy import Meaning, Policy
 from ptfile.machine.recorder import MOST_FINDINGS, Finding, Recording, record, unread
 from ptfile.machine.sketch import shortened
-from ptfile.machine.sweep import names_from
+from ptfile.machine.sweep import names_from, opcodes_from
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
@@ -193,13 +193,12 @@ def _is_pickle(cut: CutPickle, found: Recording, behind: tuple[Finding, ...]) ->
     if _PROTO.match(data):
         if found.ended or found.names or behind or isinstance(found.fault, CutOffError) or data[2] == _FRAME:
             return True
-        try:
-            return sum(1 for _ in islice(decode(data), _FEW_OPCODES)) == _FEW_OPCODES
-        except PtfileError:
-            return False
+        return sum(1 for _ in islice(opcodes_from(data, 0), _FEW_OPCODES)) == _FEW_OPCODES
     known = any(finding.does for finding in (*found.findings, *behind))
-    # Its opcodes are sound up to a STOP, whatever else is wrong: some reader might run it.
-    return known or (bool(behind) and cut.fault is None) or (bool(found.names) and (found.ended or bool(found.calls)))
+    if known or (found.names and (found.ended or found.calls)):
+        return True
+    # Where its opcodes go on to a STOP, and one names something, some reader might run it whatever else is wrong.
+    return cut.fault is None and any(True for _ in names_from(data, 0))
 
 
 def _behind(data: bytes, start: int, rules: Policy) -> Iterator[Finding]:

@@ -128,15 +128,16 @@ def _pickles(place: Place, sequence: PickleSequence) -> Iterator[Found]:
     waiting: list[PickleReport] = []  # those that may yet turn out to be numbers
     is_sure = False
     for _ in range(MOST_PICKLES):
-        judged = sp.judge(sequence.next(), place.reading, place.shown)
-        is_sure = is_sure or judged.is_pickle or judged.report.reached
-        if waiting and not judged.is_pickle and not judged.recording.ended:
-            start = judged.report.offset
-            if place.has_end:
-                waiting[-1] = sp.with_trailing(waiting[-1], place.source.size - start, start)
-            break
-        waiting.append(judged.report)
-        if not judged.recording.ended or not sequence.rest:
+        cut = sequence.next()
+        judged = sp.judge(cut, place.reading, place.shown)
+        is_one = judged.is_pickle or judged.report.reached
+        is_sure = is_sure or is_one
+        if is_one or judged.recording.ended:
+            waiting.append(judged.report)
+        elif waiting and place.has_end:
+            waiting[-1] = sp.with_trailing(waiting[-1], place.source.size - cut.start, cut.start)
+        # Where opcodes go on to a STOP, a reader that is less strict may come to what is behind it.
+        if cut.fault is not None or not sequence.rest:
             is_sure = is_sure or judged.recording.ended
             break
         if is_sure and len(waiting) > 1:

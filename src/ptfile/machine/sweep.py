@@ -19,7 +19,15 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 
 def names_from(data: bytes, start: int) -> Iterator[tuple[int, str, str]]:
     """(position, module, name) of each name from the opcode at `start` on."""
-    walk = _Walk()
+    texts = _Texts()
+    for position, opcode, argument in opcodes_from(data, start):
+        named = texts.name(opcode, argument)
+        if named is not None:
+            yield position, *named
+
+
+def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, str, Argument]]:
+    """(position, opcode, argument) up to where no opcode can be read, over STOP too."""
     position = start
     while position < len(data):
         opcode = BY_CODE.get(data[position])
@@ -32,13 +40,11 @@ def names_from(data: bytes, start: int) -> Iterator[tuple[int, str, str]]:
                 argument, end = opcode.read(data, end)
             except FormatError:
                 return
-        named = walk.name(opcode.name, argument)
-        if named is not None:
-            yield position, *named
+        yield position, opcode.name, argument
         position = end
 
 
-class _Walk:
+class _Texts:
     """The two texts that came last, and those in the memo: what STACK_GLOBAL would take."""
 
     def __init__(self) -> None:

@@ -75,10 +75,11 @@ BODIES = {
 
 def outcome(data: bytes) -> str:
     """The class of the error that a load ends with, or nothing."""
+    kinds = (ptfile.FormatError, ptfile.UnsafeError, ptfile.LimitError, ptfile.TensorError, ptfile.UnsupportedError)
     try:
         ptfile.load(io.BytesIO(data))
-    except ptfile.PtfileError as error:
-        return type(error).__name__
+    except kinds as error:
+        return next(kind.__name__ for kind in kinds if isinstance(error, kind))
     return ""
 
 
@@ -121,6 +122,55 @@ def test_a_scan_agrees_with_a_load_over_the_corpus(tmp_path_factory: pytest.Temp
     assert wrong == []
     assert refused > 500
     assert clean > 3000
+
+
+BROKEN = {
+    "items of a list": (b"]NNs", "malformed"),
+    "elements of a dict": (b"}Na", "malformed"),
+    "an unhashable key": (b"}]Ns", "malformed"),
+    "a tensor as a key": (b"}" + name("torch._utils", "_rebuild_tensor_v2") + TENSOR + b"RNs", "malformed"),
+    "a key too deep": (b"})" + b"\x85" * 20_000 + b"Ns", "malformed"),
+    "marks too deep": (b"(" * 5_000, "incomplete"),
+    "a counter of texts": (call(name("collections", "Counter"), b"}NXx".replace(b"X", b"U\x01") + b"s"), "malformed"),
+    "bytes beyond the end": (b"\x8e" + b"\xff" * 7 + b"\x7f", "incomplete"),
+    "a negative length": (b"\x8b\xff\xff\xff\xff", "malformed"),
+    "no number": (b"Ix1\n", "malformed"),
+    "too many digits": (b"I" + b"9" * 10_000 + b"\n", "malformed"),
+    "no UTF-8": (b"X\x01\0\0\0\xff", "malformed"),
+    "a frame too long": (b"\x95\xff\xff\0\0\0\0\0\0N", "incomplete"),
+    "no value": (b"a", "malformed"),
+    "no mark": (b"Nt", "malformed"),
+    "an open mark": (b"(N", "malformed"),
+    "values left": (b"NN", "malformed"),
+    "a key without a value": (b"}(Nu", "malformed"),
+    "a memo entry that is not there": (b"h\x05", "malformed"),
+    "a PROTO in the middle": (b"N0\x80\x02N", "malformed"),
+    "no opcode": (b"\xff", "malformed"),
+    "a persistent id that is none": (NONE + b"Q", "malformed"),
+    "a key that is a path": (storage("FloatStorage", "../x", plain(2)), "malformed"),
+    "a view outside of its storage": (name("torch._utils", "_rebuild_tensor_v2")
+                                      + TENSOR.replace(plain((2,)), plain((3,))) + b"R", "malformed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "verdict"), BROKEN.values(), ids=BROKEN)
+def test_what_breaks_a_rule_is_told(body: bytes, verdict: str) -> None:
+    """A load refuses it, and nothing in it would run."""
+    report = ptfile.scan(io.BytesIO(checkpoint(body, b"\0" * 8)))
+    (one,) = report.pickles
+    assert (str(one.verdict), one.findings, one.reached) == (verdict, (), True)
+    assert one.fault
+    assert one.fault_offset is not None
+    assert report.refused_as in ("FormatError", "LimitError", "TensorError")
+
+
+@pytest.mark.parametrize(("body", "verdict"), BROKEN.values(), ids=BROKEN)
+def test_a_call_before_the_fault_is_told_with_it(body: bytes, verdict: str) -> None:
+    """Both: what was called, and what ended it."""
+    del verdict
+    report = ptfile.scan(io.BytesIO(checkpoint(call(name("os", "system"), plain("ls")) + b"0" + body)))
+    assert [finding.call for finding in report.findings] == ["os.system('ls')"]
+    assert report.verdict is ptfile.Verdict.UNSAFE
 
 
 OPCODES = st.sampled_from(

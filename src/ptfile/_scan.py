@@ -102,8 +102,13 @@ def scan(f: Path | Readable, *, limits: Limits = _DEFAULT_LIMITS) -> Scan:
         pickles=tuple(pickles),
         problems=tuple(problems),
         refusal=refusal.problem if refusal else "",
-        refused_as=type(refusal).__name__ if refusal else "",
+        refused_as=_public_class(refusal) if refusal else "",
     )
+
+
+def _public_class(error: PtfileError) -> str:
+    """The name of the class among those that `ptfile.errors` has."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == PtfileError.__module__)
 
 
 def _refusal(source: Source, runner: SafeRunner) -> PtfileError | None:

@@ -458,9 +458,9 @@ def test_many_small_pickles_take_linear_time() -> None:
     """And there is an end to them."""
 
     def seconds(count: int) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         assert scan(b"\x80\x02N." * count).pickles
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(100)
     assert seconds(9_000) < 40 * max(seconds(900), 0.005)
@@ -474,9 +474,9 @@ def test_many_headers_in_a_broken_file_take_linear_time() -> None:
     header = zs.local_header(b"a", 0, 0) + b"(S'"
 
     def seconds(count: int) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         assert scan(header * count + b"x" * 100_000).problems
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(100)
     assert seconds(8_000) < 40 * max(seconds(800), 0.02)

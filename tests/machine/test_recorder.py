@@ -189,11 +189,11 @@ def shared_lists(depth: int) -> bytes:
 )  # fmt: skip
 def test_arguments_are_told_without_a_walk_into_them(argument: bytes) -> None:
     """In a bounded text, at once."""
-    start = time.perf_counter()
+    start = time.process_time()
     (finding,) = run(call(SYSTEM, argument)).findings
     assert finding.call.startswith("os.system(")
     assert len(finding.call) <= MOST_CHARACTERS
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_the_time_is_linear_in_the_number_of_findings(piece: bytes) -> None:
 
     def seconds(count: int) -> float:
         body = setup + piece * count + NONE
-        start = time.perf_counter()
+        start = time.process_time()
         assert run(body).ended
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(100)
     assert seconds(20_000) < 40 * max(seconds(2_000), 0.005)

@@ -24,7 +24,7 @@ from ptfile.formats import scanning
 from tests.formats import old_files
 from tests.formats.old_files import Call, Name, floats, legacy, pickled, storage, tar, tensor
 from tests.formats.zip_file import BAD_GLOBAL, EMPTY_DICT, EMPTY_TUPLE, zip_of
-from tests.hostile.pickle_assembler import NONE, call, checkpoint, name
+from tests.hostile.pickle_assembler import NONE, PROTO, call, checkpoint, name
 from tests.hostile.zip_builder import Entry, Zip
 
 HARM = BAD_GLOBAL
@@ -188,6 +188,14 @@ def test_a_broken_zip_file_hides_nothing(damage: Any, method: int) -> None:
     assert "posix.system('ls')" in [finding.call for finding in report.findings]
     assert report.problems
     assert report.refusal
+
+
+def test_a_zip_file_behind_something_else_is_looked_into() -> None:
+    """As in a program that unpacks itself; a pickle may stand before it, too."""
+    for before in (b"#!/bin/sh\n", PROTO + b"N."):
+        report = scan(before + zipped({"data.pkl": HARM}))
+        assert "posix.system('ls')" in [finding.call for finding in report.findings]
+        assert "does not begin as one" in report.problems[0].problem
 
 
 def test_zip_files_behind_one_another_are_all_looked_into() -> None:

@@ -48,6 +48,17 @@ def zips_in(source: Source, limits: Limits) -> Iterator[tuple[int, ZipReader]]:
         start = end
 
 
+def ends_as_zip(source: Source) -> bool:
+    """Whether there is a zip file at the end, whatever stands before it: most readers of zip files look there first."""
+    start = max(0, source.size - zs.END.size - zs.MAX16)
+    tail = bytes(source.read(start, source.size - start))
+    at = tail.rfind(zs.END_SIGNATURE)
+    if not 0 <= at <= len(tail) - zs.END.size:
+        return False
+    _, comment = zs.unpack_end(tail, at)
+    return at + zs.END.size + comment == len(tail)
+
+
 def headers_in(source: Source, start: int) -> Iterator[tuple[int, int]]:
     """The places of what may be headers of records, from `start` on, and how many bytes of each are worth looking at.
 

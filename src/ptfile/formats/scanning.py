@@ -23,7 +23,7 @@ from ptfile.formats.package_format import SCRIPT_FOLDER
 from ptfile.formats.pickle_sequence import PickleSequence
 from ptfile.formats.scan_packed import NOT_OPENED, OPENERS, unpacked
 from ptfile.formats.scan_report import PickleReport, Problem
-from ptfile.formats.scan_salvage import headers_in, inflated, record_at, zips_in
+from ptfile.formats.scan_salvage import ends_as_zip, headers_in, inflated, record_at, zips_in
 from ptfile.formats.scan_tar import TORCH_MEMBERS, small_pickles
 from ptfile.formats.torchscript_tables import MODEL, plain_calls
 from ptfile.formats.zip_records import root_of
@@ -114,6 +114,8 @@ def _walk(place: Place) -> Iterator[Found]:
             yield from _CONTAINERS[kind](replace(place, level=place.level + 1))
         elif kind in NOT_OPENED:
             yield Problem(place.record, f"it looks like {kind.looks}, which was not opened", kind.fix)
+        elif place.is_file and ends_as_zip(place.source):
+            yield from _broken_zip(place, FormatError("it ends as a zip file and does not begin as one"))
         if kind not in (Kind.ZIP, Kind.LEGACY) and sp.may_begin(head):
             yield from _pickles(place, PickleSequence(place.source, place.limits))
     except PtfileError as error:
@@ -253,7 +255,6 @@ def _may_hold_any(head: bytes, size: int) -> bool:
 def _legacy(place: Place) -> Iterator[Found]:
     """Checkpoints one behind the other, five pickles each, and whatever follows them."""
     sequence = PickleSequence(place.source, place.limits)
-    small = replace(place.reading, policy=sp.NOTHING)
     is_first = place.is_file
     for _ in range(MOST_PICKLES // _LEGACY_PICKLES):
         reached = replace(place, reached=lambda _, first=is_first: first)  # type: ignore[misc]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from ptfile.containers.tar_reader import Member, read_members
@@ -49,6 +50,7 @@ class TarFormatReader:
         self._ranges = Ranges(source)
         self._objects: dict[int, Tensor | TypedStorage] = {}  # by key
         self._unread: list[Storage] = []
+        self._roots: dict[int, tuple[Storage, int]] = {}  # of views, by the identity of their storage
         with located(file=source.name):
             check_little_endian_machine()
             self._members = read_members(source, limits)
@@ -58,6 +60,10 @@ class TarFormatReader:
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
+        return self.run(runner, map_location, self._persistent)
+
+    def run(self, runner: PickleRunner, map_location: MapLocation, load_persistent: Callable[[Any], Any]) -> Any:
+        """The value, with whatever `load_persistent` makes of persistent ids; `find` knows most of them."""
         with located(file=self._source.name):
             with located(record="storages"):
                 self._load_storages(map_location)
@@ -65,9 +71,30 @@ class TarFormatReader:
                 self._load_tensors()
             with located(record="pickle"):
                 sequence = self._sequence("pickle")
-                value = sequence.next().run(lambda data: runner.run(data, self._persistent))
+                value = sequence.next().run(lambda data: runner.run(data, load_persistent))
                 _check_end(sequence)
                 return value
+
+    def find(self, key: object) -> Tensor | TypedStorage:
+        """The tensor or storage that a persistent id names. Raises FormatError."""
+        if type(key) is bytes:  # text of Python 2 with encoding='bytes'
+            key = key.decode("latin1")
+        if type(key) is not str or not _KEY.fullmatch(key):
+            raise FormatError("a persistent id is neither a key nor a class")
+        found = self._objects.get(int(key))
+        if found is None:
+            raise FormatError(f"there is no tensor or storage with the key {key}")
+        return found
+
+    def root_of(self, storage: Storage) -> tuple[Storage, int]:
+        """The storage that one is a view of, and where it begins in its bytes; itself if it is no view."""
+        return self._roots.get(id(storage), (storage, 0))
+
+    @property
+    def end(self) -> int:
+        """Where the object's pickle ends, from the start of the file."""
+        member = self._member("pickle")
+        return member.offset + member.size
 
     def fill(self) -> None:
         """Read all storages in the order of the file."""
@@ -120,6 +147,7 @@ class TarFormatReader:
         for key, root_key, offset, size in views:
             root = self._storage(root_key)
             storage = view_of(root, offset, size)
+            self._roots[id(storage)] = (root.storage, offset * root.dtype.itemsize)
             self._add(_checked_key(key), TypedStorage(storage, root.dtype))
             self._unread.append(storage)
 
@@ -150,14 +178,7 @@ class TarFormatReader:
     def _persistent(self, persistent_id: object) -> Any:
         if _is_tuple(persistent_id, 3):
             return with_source_code(*persistent_id)  # type: ignore[misc]
-        if type(persistent_id) is bytes:  # text of Python 2 with encoding='bytes'
-            persistent_id = persistent_id.decode("latin1")
-        if type(persistent_id) is not str or not _KEY.fullmatch(persistent_id):
-            raise FormatError("a persistent id is neither a key nor a class")
-        found = self._objects.get(int(persistent_id))
-        if found is None:
-            raise FormatError(f"there is no tensor or storage with the key {persistent_id}")
-        return found
+        return self.find(persistent_id)
 
 
 def _count(sequence: PickleSequence) -> int:

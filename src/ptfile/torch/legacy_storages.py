@@ -11,14 +11,12 @@ import mmap
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from ptfile.errors import FormatError, TensorError
 from ptfile.formats.legacy_reader import LegacyFormatReader
 from ptfile.sources.base import CutShortError
-from ptfile.torch.placement import Contents, Restore, dtype_of, ptfile_dtype, text, typed
+from ptfile.torch.placement import Contents, Restore, array_of, dtype_of, ptfile_dtype, text, typed
 from ptfile.torch.source_code import check_source_code
 
 _LOOK_AT_BYTES = (b"_rebuild_nested_tensor", b"torch._C\nGenerator\n", b"torch._C\x94\x8c\tGenerator")
@@ -123,7 +121,7 @@ class LegacyTorchStorages:
         elsewhere = storage.device.type != "cpu"
         target = torch.UntypedStorage(nbytes) if elsewhere else storage
         try:
-            self._reader.read_into(key, _array(target))
+            self._reader.read_into(key, array_of(target))
         except CutShortError as error:
             raise _cut_short(error.missing) from error
         except (FormatError, TensorError) as error:
@@ -139,15 +137,6 @@ def _ask_for_huge_pages(storage: torch.UntypedStorage) -> None:
     start = -(-storage.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = storage.data_ptr() + storage.nbytes()
     _MADVISE(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_HUGEPAGE)  # no matter what it answers
-
-
-def _array(storage: torch.UntypedStorage) -> npt.NDArray[np.uint8]:
-    """The bytes of a CPU storage, in place; valid as long as the storage lives."""
-    memory = (ctypes.c_uint8 * storage.nbytes()).from_address(storage.data_ptr() or ctypes.addressof(_NOTHING))
-    return np.frombuffer(memory, np.uint8)
-
-
-_NOTHING = ctypes.c_uint8()
 
 
 def _cut_short(missing: int) -> RuntimeError:

@@ -21,6 +21,7 @@ from ptfile.sources import MappedSource, MemorySource, Source, StreamSource, ope
 from ptfile.torch.legacy_loading import load_legacy
 from ptfile.torch.placement import Contents, contents_of_legacy
 from ptfile.torch.runners import runner_for
+from ptfile.torch.tar_loading import load_tar
 from ptfile.torch.zip_loading import load_zip, open_zip
 
 _torch_load = torch.load
@@ -50,12 +51,15 @@ def load(
         source, kind = _open(f, map_location, mapped=mapped)
         with source, paused_collector():
             archive = open_zip(source, _LIMITS) if kind is Kind.ZIP else None
-            if archive is not None:
-                return load_zip(
-                    source, archive, _runner(safely, pickle_module, pickle_load_args), map_location, _LIMITS
-                )
-            if kind is Kind.LEGACY:
-                return load_legacy(source, _runner(safely, pickle_module, pickle_load_args), map_location, _LIMITS)
+            if archive is not None or kind in (Kind.LEGACY, Kind.TAR):
+                if kind is Kind.TAR and safely:
+                    problem = "Cannot use ``weights_only=True`` with files saved in the legacy .tar format. "
+                    raise RuntimeError(problem + serialization.UNSAFE_MESSAGE)
+                runner = _runner(safely, pickle_module, pickle_load_args)
+                if archive is not None:
+                    return load_zip(source, archive, runner, map_location, _LIMITS)
+                load_old = load_legacy if kind is Kind.LEGACY else load_tar
+                return load_old(source, runner, map_location, _LIMITS)
         if not _is_path(f):
             cast("Readable", f).seek(start)
     return _torch_load(f, map_location, pickle_module, weights_only=safely, mmap=mapped, **pickle_load_args)
@@ -81,12 +85,14 @@ def _open(f: Any, map_location: Any, *, mapped: bool) -> tuple[Source, Kind]:
     if _is_path(f):
         source = _open_shared(f) if mapped and _is_shared() else open_source(f, mmap=mapped)
         kind = _kind_of(bytes(source.read(0, min(HEAD_SIZE, source.size))))
-        return source, Kind.UNKNOWN if mapped and kind is Kind.LEGACY else kind
+        return source, Kind.UNKNOWN if mapped and kind is not Kind.ZIP else kind
     start = f.tell()
     kind = _kind_of(f.read(HEAD_SIZE))
     f.seek(start)
     if kind is Kind.LEGACY and not hasattr(f, "readline"):
         kind = Kind.UNKNOWN
+    if kind is Kind.TAR and not (start == 0 and serialization._should_read_directly(f)):
+        kind = Kind.UNKNOWN  # PyTorch looks for one in whole files alone
     if kind is Kind.LEGACY and _is_inflated(f) and contents_of_legacy(map_location) is Contents.READ:
         return StreamSource(f), kind
     return (open_source(f, mmap=False) if kind is not Kind.UNKNOWN else MemorySource(b"")), kind
@@ -97,7 +103,7 @@ def _kind_of(head: object) -> Kind:
         return Kind.UNKNOWN
     kind = sniff(head, len(head))
     # One without records is no zip file to PyTorch.
-    known = kind is Kind.LEGACY or (kind is Kind.ZIP and head.startswith(LOCAL_SIGNATURE))
+    known = kind in (Kind.LEGACY, Kind.TAR) or (kind is Kind.ZIP and head.startswith(LOCAL_SIGNATURE))
     return kind if known else Kind.UNKNOWN
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import serialization
 
@@ -54,6 +57,12 @@ def ptfile_dtype(dtype: torch.dtype) -> DType:
     return dtypes.BY_NAME[str(dtype).removeprefix("torch.")]
 
 
+def torch_dtype(dtype: DType) -> torch.dtype:
+    """What PyTorch calls a dtype of ptfile."""
+    found: torch.dtype = getattr(torch, dtype.name)
+    return found
+
+
 def typed(storage: torch.UntypedStorage, dtype: torch.dtype) -> torch.TypedStorage:
     """A storage as the tensors' builders of PyTorch take it."""
     return torch.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
@@ -62,3 +71,10 @@ def typed(storage: torch.UntypedStorage, dtype: torch.dtype) -> torch.TypedStora
 def text(part: Any) -> Any:
     """PyTorch's own words in a persistent id, which are bytes in files of Python 2 that are read as such."""
     return part.decode("ascii") if isinstance(part, bytes) else part
+
+
+def array_of(storage: torch.UntypedStorage) -> npt.NDArray[np.uint8]:
+    """The bytes of a CPU storage, in place; valid as long as the storage lives."""
+    if not storage.nbytes():
+        return np.empty(0, np.uint8)
+    return np.frombuffer((ctypes.c_uint8 * storage.nbytes()).from_address(storage.data_ptr()), np.uint8)

@@ -42,8 +42,8 @@ class StreamSink:
         if callable(getattr(file, "seek", None)) and "a" not in str(getattr(file, "mode", "")):
             try:
                 file.seek(length, os.SEEK_CUR)
-            except OSError:
-                pass
+            except (OSError, ValueError, NotImplementedError):
+                pass  # it has the name, not the deed
             else:
                 return
         write_zeros(self, length)

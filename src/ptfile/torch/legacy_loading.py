@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import serialization
 
-from ptfile.errors import FormatError, TensorError
+from ptfile.errors import FormatError, LimitError, TensorError
 from ptfile.formats.legacy_reader import LegacyFormatReader, UnknownVersionError
 from ptfile.formats.pickles import PickleRunner
 from ptfile.limits import Limits
@@ -33,13 +33,13 @@ def load_legacy(source: Source, runner: PickleRunner, map_location: Any, limits:
     except UnknownVersionError as error:
         message = f"Invalid protocol version: {error.version}"
         raise RuntimeError(message) from error
-    except (FormatError, TensorError) as error:
+    except (FormatError, LimitError, TensorError) as error:
         raise _as_pytorch(error) from error
     torch._utils._validate_loaded_sparse_tensors()
     return value
 
 
-def _as_pytorch(error: FormatError | TensorError) -> Exception:
+def _as_pytorch(error: FormatError | LimitError | TensorError) -> Exception:
     cause = error.__cause__
     if isinstance(error, CutShortError) and not (isinstance(cause, Exception) and "truncated" in str(cause)):
         return EOFError(f"Ran out of input: {error}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ptfile.errors import FormatError, TensorError
+from ptfile.errors import FormatError, LimitError, TensorError
 from ptfile.formats.legacy_reader import LegacyFormatReader
 from ptfile.sources.base import CutShortError
 from ptfile.torch.placement import Contents, Restore, array_of, dtype_of, ptfile_dtype, text, typed
@@ -124,7 +124,7 @@ class LegacyTorchStorages:
             self._reader.read_into(key, array_of(target))
         except CutShortError as error:
             raise _cut_short(error.missing) from error
-        except (FormatError, TensorError) as error:
+        except (FormatError, LimitError, TensorError) as error:
             raise RuntimeError(str(error)) from error
         if elsewhere and storage.device.type != "meta":
             storage.copy_(target)

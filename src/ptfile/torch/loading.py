@@ -108,7 +108,8 @@ def _kind_of(head: object) -> Kind:
 
 
 def _is_shared() -> bool:
-    return bool(serialization.get_default_mmap_options() == serialization.MAP_SHARED)
+    # On Windows, which has no such flags, both are None.
+    return not serialization.IS_WINDOWS and serialization.get_default_mmap_options() == serialization.MAP_SHARED
 
 
 def _open_shared(f: Any) -> Source:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import serialization
 
-from ptfile.errors import FormatError, TensorError
+from ptfile.errors import FormatError, LimitError, TensorError
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.tar_format import TarFormatReader
 from ptfile.limits import Limits
@@ -24,7 +24,7 @@ def load_tar(source: Source, runner: PickleRunner, map_location: Any, limits: Li
     try:
         reader = objects.reader = TarFormatReader(source, limits)
         value = reader.run(runner, objects.place, objects.load)
-    except (FormatError, TensorError) as error:
+    except (FormatError, LimitError, TensorError) as error:
         raise RuntimeError(str(error)) from error
     if isinstance(source, FileObjectSource):
         source.leave_at(reader.end)

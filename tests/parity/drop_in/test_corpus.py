@@ -19,6 +19,8 @@ DIFFERENT_AT_EACH_LOAD = re.compile(r"torch-(1\.4|1\.6|1\.10|1\.13|2\.1)\..*np_r
 ZIP_1_4 = "torch-1.4.0-py3.7/"  # zip files whose storages are in tensors/, where PyTorch no longer looks
 UNTYPED = re.compile(r"/(dtype_\w+|storage_untyped|uint8_tensor_and_untyped_storage)\.legacy\.pt$")
 """Legacy files with untyped storages, which PyTorch writes (for dtypes without a storage class) and cannot read."""
+MADE_WHILE_SAVING = re.compile(r"/(generator|quantized_dynamic_module)\.")
+"""Objects whose state is a tensor that is made when it is asked for: its address is another each time."""
 
 
 @pytest.fixture(scope="session")
@@ -66,16 +68,18 @@ def test_zip_files_of_pytorch_1_4_are_read_by_ptfile_alone(corpus: Corpus) -> No
 @pytest.mark.parametrize("file", [file for file in FILES if "2.13" in str(file)], ids=str)
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_both_save_the_same_in_the_legacy_format(file: CorpusFile, protocol: int, corpus: Corpus) -> None:
-    """Of one object, since the keys are addresses; those of storages that are made while saving differ each time."""
+    """Of one object, since the keys are addresses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             value = PYTORCH.load(corpus.path(file), weights_only=False, map_location="cpu")
         except Exception:  # noqa: BLE001  (which one is the business of other tests)
             return
-        theirs, ours, theirs_again = (saved_as_legacy(lib, value, protocol) for lib in (PYTORCH, ptfile.torch, PYTORCH))
-    assert len(ours) == len(theirs)
-    assert ours == theirs or theirs_again != theirs
+        theirs, ours = (saved_as_legacy(lib, value, protocol) for lib in (PYTORCH, ptfile.torch))
+    if MADE_WHILE_SAVING.search(str(file)):
+        assert len(ours) == len(theirs)
+    else:
+        assert ours == theirs
 
 
 def saved_as_legacy(lib: Any, value: Any, protocol: int) -> bytes | str:

@@ -96,7 +96,7 @@ def test_names_imported_inside_the_block_are_ptfile_s(ours: Any) -> None:
 
 
 def test_what_ptfile_leaves_to_pytorch_still_works(ours: Any) -> None:
-    """Nothing calls itself: TorchScript, legacy files, skip_data and pickle modules go their way under a patch."""
+    """Nothing calls itself, whatever is saved and loaded: legacy files, skip_data, pickle modules."""
     tree = [torch.ones(2), Plain(1)]
     with ours.patch():
         for options in ({}, {"_use_new_zipfile_serialization": False}):

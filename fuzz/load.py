@@ -21,6 +21,7 @@ from ptfile.containers.zip_reader import ZipReader
 from ptfile.sources import MemorySource
 
 _LIMITS = ptfile.Limits(inflated=1 << 20)
+_NEWOBJ_EX = b"\x92"
 _FLIPS = 3
 """Flipped bytes that are tried on a file that loads."""
 
@@ -45,7 +46,8 @@ def check(data: bytes) -> None:
         require_same_outcome("what loads with and without unknown='inert'", safe, inert)
     if inert.loaded:
         require_same_outcome("two loads of one file", inert, read(data, unknown="inert"))
-        _check_saved_again(inert.value)
+        # With the default protocol, Python's own pickler writes NEWOBJ_EX as another call.
+        _check_saved_again(inert.value, 4 if _NEWOBJ_EX in data else 2)
         if has_checksums(data):
             _check_flipped(data, inert.value)
     _check_mapped(data, inert)
@@ -56,19 +58,19 @@ def read(data: bytes, **options: Any) -> Outcome:
     return attempt("load", lambda: ptfile.load(io.BytesIO(data), limits=_LIMITS, **options))
 
 
-def _check_saved_again(value: Any) -> None:
+def _check_saved_again(value: Any, protocol: int) -> None:
     """What was loaded is saved, if it can be, to a file from which it is loaded again."""
     buffer = io.BytesIO()
-    saved = attempt("save", lambda: _saved(value, buffer))
+    saved = attempt("save", lambda: _saved(value, buffer, protocol))
     if saved.loaded and saved.value:
         again = read(buffer.getvalue(), unknown="inert")
         require(again.loaded, f"what was loaded and saved again gives {again}")
         require_same("what was loaded, and what was loaded after saving it again,", value, again.value)
 
 
-def _saved(value: Any, buffer: io.BytesIO) -> bool:
+def _saved(value: Any, buffer: io.BytesIO, protocol: int) -> bool:
     try:
-        ptfile.save(value, buffer)
+        ptfile.save(value, buffer, pickle_protocol=protocol)
     except (RecursionError, pickle.PicklingError):  # Python's own pickler gives up; what it raises passes through
         return False
     return True
@@ -103,9 +105,7 @@ def _check_mapped(data: bytes, eager: Outcome) -> None:
     from_path = attempt("load of a path", _loader(name, mmap=False), name)
     require_same_outcome("what loads from a stream and from a path", eager, from_path)
     mapped = attempt("load with mmap", _loader(name, mmap=True), name)
-    if mapped.loaded and not eager.loaded:
-        require(is_checksum(eager.error), f"mmap=True gives a value where there was {eager}")
-    else:
+    if not is_checksum(eager.error):  # of which a map knows nothing
         require_same_outcome("what loads with and without mmap", eager, mapped)
 
 

@@ -280,6 +280,7 @@ LIES: dict[str, tuple[Zip | bytes, type[PtfileError]]] = {
     "no name": (Zip([Entry(b"")]), FormatError),
     "no UTF-8": (Zip([Entry(b"archive/\xff")]), FormatError),
     "folder with content": (Zip([Entry(b"archive/")]), FormatError),
+    "marked as a folder": (two(attributes=0x10), FormatError),
     # 54: deflate
     "inflates to more": (two(method=8, size=6), FormatError),
     "inflates to less": (two(method=8, size=8), FormatError),

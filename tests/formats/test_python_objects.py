@@ -283,3 +283,11 @@ def test_a_uuid_without_its_number_can_be_used_all_the_same() -> None:
     bare = b"cuuid\nUUID\n)\x81"
     assert run(b"\x80\x02}" + bare + b"Ns.") == {uuid.UUID(int=0): None}
     assert str(run(b"\x80\x02" + bare + b".")) == "00000000-0000-0000-0000-000000000000"
+
+
+def test_the_encoding_of_a_bytearray_is_not_looked_up() -> None:
+    """Python would import the module `encodings.buffers`, or whatever the file says."""
+    call = b"\x80\x02c__builtin__\nbytearray\nX\x02\x00\x00\x00\xc3\xa9X%c\x00\x00\x00%s\x86R."
+    assert run(call % (7, b"latin-1")) == bytearray(b"\xe9")
+    with pytest.raises(ptfile.UnsafeError, match="bytearray"):
+        run(call % (7, b"buffers"))

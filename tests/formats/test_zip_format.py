@@ -210,6 +210,14 @@ def test_a_changed_byte_in_a_name_of_the_directory_is_an_error() -> None:
             read(io.BytesIO(renamed))
 
 
+def test_a_storage_is_read_where_pytorch_reads_it() -> None:
+    """PyTorch 1.4 had another folder; a file with both is not two files to two readers."""
+    entries = [Entry(b"a/data.pkl", pickled_tensor()), Entry(b"a/tensors/0", bytes(32))]
+    assert ptfile.load(io.BytesIO(Zip(entries).build())).tolist() == [0, 0, 0, 0]
+    entries.append(Entry(b"a/data/0", np.arange(4).tobytes()))
+    assert ptfile.load(io.BytesIO(Zip(entries).build())).tolist() == [0, 1, 2, 3]
+
+
 def test_a_class_of_ptfile_is_not_saved_under_its_name() -> None:
     """Nothing but ptfile could tell what that is; `torch.device` as a class comes to be one by loading."""
     loaded = ptfile.load(io.BytesIO(archive(b"\x80\x02ctorch\ndevice\n.")))
@@ -382,3 +390,12 @@ def test_nothing_is_imported_by_a_load(tmp_path: Path) -> None:
     program = f"import sys, ptfile; ptfile.load({str(path)!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_device_with_its_number_in_its_name_is_that_device() -> None:
+    """As `torch.device("cuda:1")` is."""
+    body = b"\x80\x02]("
+    for name in (b"cuda:1", b"cuda", b"cuda:01"):
+        body += b"ctorch\ndevice\nX" + len(name).to_bytes(4, "little") + name + b"\x85R"
+    devices = ptfile.load(io.BytesIO(archive(body + b"e.")))
+    assert [(device.type, device.index) for device in devices] == [("cuda", 1), ("cuda", None), ("cuda:01", None)]

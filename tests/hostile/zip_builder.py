@@ -46,6 +46,8 @@ class Entry:
     name_length: int | None = None
     comment: bytes = b""
     disk: int = 0
+    attributes: int = 0
+    """External ones."""
     in_directory: bool = True
     in_file: bool = True
     """False: only the directory knows it; give `offset` then."""
@@ -168,6 +170,6 @@ def central(entry: Entry, offset: int) -> bytes:
     fixed = zs.CENTRAL.pack(
         entry.signature, 0, 0, entry.flags, entry.method, 0, 0, crc, packed, size,
         pick(entry.name_length, len(entry.name)), pick(entry.extra_length, len(entry.extra)), len(entry.comment),
-        entry.disk, 0, 0, pick(entry.offset, offset),
+        entry.disk, 0, entry.attributes, pick(entry.offset, offset),
     )  # fmt: skip
     return fixed + entry.name + entry.extra + entry.comment

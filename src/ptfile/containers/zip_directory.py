@@ -18,8 +18,8 @@ from ptfile.errors import FormatError, LimitError, UnsupportedError
 from ptfile.limits import Limits
 from ptfile.sources.base import Source
 
-_READ_CENTRAL = struct.Struct("<4s4xHH4xIIIHHHH6xI")
-"""`zip_structs.CENTRAL` without what is of no use to a reader: versions, times, attributes."""
+_READ_CENTRAL = struct.Struct("<4s4xHH4xIIIHHHH2xB3xI")
+"""`zip_structs.CENTRAL` without what is of no use to a reader: versions, times, most attributes."""
 
 _DESCRIPTOR_MAX = zs.DESCRIPTOR64.size
 _MAX_GAP = zs.MAX16 + _DESCRIPTOR_MAX
@@ -209,11 +209,11 @@ def _parse(data: bytes, count: int) -> tuple[list[str], list[_Row]]:
     at = 0
     try:
         for _ in range(count):
-            signature, flags, method, crc, packed, size, name_length, extra_length, comment_length, disk, offset = (
+            signature, flags, method, crc, packed, size, name_length, extra_length, comment, disk, kind, offset = (
                 unpack(data, at)
             )
             name_at = at + fixed
-            at = name_at + name_length + extra_length + comment_length
+            at = name_at + name_length + extra_length + comment
             if signature != zs.CENTRAL_SIGNATURE or at > end:
                 raise FormatError(f"record {len(names)} of the directory is damaged")
             raw = data[name_at : name_at + name_length]
@@ -223,6 +223,8 @@ def _parse(data: bytes, count: int) -> tuple[list[str], list[_Row]]:
                 packed, size, offset, disk = _widen(extra, packed, size, offset, disk)
             if flags & ~zs.FLAGS_HARMLESS or disk or (method != zs.STORED and method != zs.DEFLATED):  # noqa: PLR1714 quicker
                 raise _unsupported(name, flags, method)
+            if kind & zs.FOLDER_ATTRIBUTE and size:  # of which PyTorch's reader gives no byte
+                raise FormatError("it is marked as a folder but has content", record=name)
             if method == zs.STORED and packed != size:
                 raise FormatError(f"{size} bytes are said to be stored in {packed}", record=name)
             names.append(name)

@@ -70,6 +70,8 @@ FLAG_UTF8 = 1 << 11
 FLAG_MASKED = 1 << 13
 FLAGS_HARMLESS = 0b110 | FLAG_DESCRIPTOR | FLAG_UTF8
 """4.4.4: what a file may have set; bits 1 and 2 only say how hard the deflater tried"""
+FOLDER_ATTRIBUTE = 0x10
+"""4.4.15: MS-DOS's attribute of folders, in the lowest byte of the external attributes"""
 
 END64_MADE_BY = 0x031E
 END64_NEEDED = 45

@@ -45,6 +45,13 @@ def _encode(text: object, encoding: object) -> bytes:
     return text.encode("latin1")
 
 
+def _bytearray(data: bytes | str = b"", encoding: str = "latin-1") -> bytearray:
+    # Another encoding would have Python import the module of that name in `encodings`.
+    if encoding != "latin-1":
+        raise UnsafeError(f"the pickle calls bytearray with {brief(encoding)}", name="builtins.bytearray")
+    return bytearray(data.encode("latin1") if isinstance(data, str) else data)
+
+
 def _slice(*bounds: object) -> slice:
     if len(bounds) != 3 or not all(type(bound) in (int, type(None), str, bool) for bound in bounds):
         raise FormatError("a slice is not built from three plain bounds")
@@ -223,7 +230,7 @@ _PATHS = (
 NAMES: Mapping[tuple[str, str], Meaning] = {
     ("_codecs", "encode"): Meaning(call=_encode),
     ("builtins", "bytes"): Meaning(bytes, call=_takes((), build=bytes)),
-    ("builtins", "bytearray"): Meaning(bytearray, call=_takes((), (bytes,), (str, str), build=bytearray)),
+    ("builtins", "bytearray"): Meaning(bytearray, call=_takes((), (bytes,), (str, str), build=_bytearray)),
     ("builtins", "complex"): Meaning(complex, call=_takes((float, float), build=complex)),
     ("builtins", "set"): Meaning(set, call=_set),
     ("builtins", "frozenset"): Meaning(frozenset, call=_frozenset),

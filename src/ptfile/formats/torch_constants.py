@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from ptfile.tensors.tensor import Tensor
 SIZE = Global("torch", fresh_text("Size"))
 DEVICE = Global("torch", fresh_text("device"))
 GENERATOR = Global("torch._C", "Generator")
+_NUMBERED_DEVICE = re.compile(r"([a-z]+):(0|[1-9][0-9]{0,2})")
 GET_LAYOUT = Global("torch.serialization", "_get_layout")
 _TORCH_IN_UTILS = Global("torch._utils", "torch")
 """Python 3.13 finds the memory formats by way of the module `torch` in `torch._utils`."""
@@ -44,7 +46,8 @@ def _device(kind: object, index: object = None) -> Device:
     kind = python2_text(kind)
     if type(kind) is not str or not (index is None or type(index) is int):
         raise FormatError("a torch.device is not built from a name and a number")
-    return Device(kind, index)
+    numbered = _NUMBERED_DEVICE.fullmatch(kind) if index is None else None
+    return Device(numbered[1], int(numbered[2])) if numbered else Device(kind, index)
 
 
 def _layout(name: object) -> Constant:

@@ -171,8 +171,8 @@ class ZipFormatReader:
         self._records.fill()
 
     def _name(self, key: str) -> str:
-        old = f"tensors/{key}"  # PyTorch 1.4
-        return old if old in self._records else f"data/{key}"
+        name, old = f"data/{key}", f"tensors/{key}"  # the latter in PyTorch 1.4
+        return old if old in self._records and name not in self._records else name
 
 
 def _check_version(text: str) -> None:

@@ -291,3 +291,13 @@ def test_the_encoding_of_a_bytearray_is_not_looked_up() -> None:
     assert run(call % (7, b"latin-1")) == bytearray(b"\xe9")
     with pytest.raises(ptfile.UnsafeError, match="bytearray"):
         run(call % (7, b"buffers"))
+
+
+def test_a_fraction_of_enormous_integers_is_refused() -> None:
+    """Reducing it takes twelve seconds for a megabyte, and more than a hundred times as long for ten."""
+    length = 1 << 20
+    number = b"\x8b" + length.to_bytes(4, "little") + b"\x01" * length
+    with pytest.raises(ptfile.LimitError) as caught:
+        run(b"\x80\x02cfractions\nFraction\n" + number + number + b"\x86R.")
+    assert (caught.value.limit, caught.value.actual) == ("fraction_bits", 8 * length - 7)
+    assert run(b"\x80\x02cfractions\nFraction\nK\x04K\x06\x86R.") == fractions.Fraction(2, 3)

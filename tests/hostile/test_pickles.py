@@ -159,6 +159,16 @@ def test_a_count_that_no_file_can_have_is_refused(numel: int) -> None:
         load(storage("FloatStorage", "0", plain(numel)), b"abcd")
 
 
+def test_a_flag_that_is_there_and_false_is_refused() -> None:
+    """PyTorch goes by whether it is there, and writes none that is not set."""
+    view = (plain(0), plain((1,)), plain((1,)), FALSE, call(name("collections", "OrderedDict")))
+    rebuild, values = name("torch._utils", "_rebuild_tensor_v2"), storage("ComplexFloatStorage", "0", plain(1))
+    content = np.array([1 + 2j], np.complex64).tobytes()
+    assert load(call(rebuild, values, *view, plain({"conj": True})), content).tolist() == [1 - 2j]
+    with pytest.raises(ptfile.TensorError, match="metadata"):
+        load(call(rebuild, values, *view, plain({"conj": False})), content)
+
+
 def test_a_tensor_as_the_kind_of_an_id_is_refused() -> None:
     """Comparing it with a text is numpy's affair, and numpy raises what it likes."""
     view = (plain(0), plain((2,)), plain((1,)), FALSE, call(name("collections", "OrderedDict")))

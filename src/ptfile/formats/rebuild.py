@@ -91,9 +91,11 @@ def _strided(
 
 
 def _flags(metadata: object) -> tuple[bool, bool]:
-    if type(metadata) is not dict or not metadata.keys() <= {"conj", "neg"}:
+    is_known = type(metadata) is dict and metadata.keys() <= {"conj", "neg"}
+    # To PyTorch a flag is set that is there, also if it is False.
+    if not is_known or not all(flag is True for flag in metadata.values()):  # type: ignore[attr-defined]
         raise TensorError(f"a tensor has metadata that PyTorch does not write: {brief(metadata)}")
-    return exactly(metadata.get("conj", False), bool, "conj"), exactly(metadata.get("neg", False), bool, "neg")
+    return "conj" in metadata, "neg" in metadata  # type: ignore[operator]
 
 
 def _meta(dtype: object, shape: object, stride: object, requires_grad: object) -> Tensor:

@@ -145,12 +145,13 @@ def document(counts: dict[str, int], totals: dict[str, int]) -> str:
         f"of dtypes that PyTorch cannot compare. On {totals['differ']:,} they differ, for the reasons below. "
         "`tests/parity/test_differential.py` fails on a difference that no row explains.",
         "",
-        "The first row that fits a file counts it. The counts tell what the generators like to make, not what files "
-        "there are.",
+        "The first row that fits a file counts it; a dash is for what only longer runs come upon. The counts tell what "
+        "the generators like to make, not what files there are.",
     ]
     for way, title in WAYS.items():
         lines += ["", f"## {title}", "", "| what is in the file | why | files |", "| --- | --- | ---: |"]
-        lines += [f"| {row.name} | {row.reason} | {counts.get(row.name, 0):,} |" for row in ROWS if row.way == way]
+        rows = ((row, counts.get(row.name, 0)) for row in ROWS if row.way == way)
+        lines += [f"| {row.name} | {row.reason} | {f'{count:,}' if count else '-'} |" for row, count in rows]
     return "\n".join(lines) + "\n"
 
 

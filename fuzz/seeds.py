@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -62,7 +62,7 @@ def inputs(target: str, *, committed: bool) -> Iterator[tuple[str, bytes]]:
         yield f"generated-{number}", TARGETS[target].generate(rng)
 
 
-def write(folder: Path, found: Iterator[tuple[str, bytes]]) -> None:
+def write(folder: Path, found: Iterable[tuple[str, bytes]]) -> None:
     """A file for each, named by its content."""
     folder.mkdir(parents=True, exist_ok=True)
     for _, data in found:

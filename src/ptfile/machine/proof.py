@@ -40,7 +40,9 @@ _DICTS = (_DICT, _ORDERED)
 _OPEN_STATE, _STATE = b"n", b"m"
 """A dict that is to have one item, called `_metadata`, before and behind it."""
 _PARAMETER = _FUNCTION + _TENSOR + _PLAIN + _ORDERED
-"""What a parameter is made of. The function is no value: nothing else may come of it."""
+"""What a parameter is made of."""
+_NO_VALUES = _FUNCTION + _OPEN_STATE + _STATE
+"""Nothing else may come of these than what they are there for."""
 _SHORT = 16
 """Values in a tuple that may be taken out of the memo again."""
 DEEPEST = 100
@@ -73,7 +75,9 @@ class _Proof:
         self._position = len(_PROTOCOLS[0])
         self._last_put = -1
         self._texts: set[bytes] = set()  # the GETs that give texts
-        self._metadata: set[bytes] = set()  # those that give the text "_metadata"
+        # The GET that gives the text "_metadata". CPython makes one object of all texts that are names of attributes:
+        # so that no one sees that, there is one such text, and it is nothing else.
+        self._metadata = b""
         self._tuples: set[bytes] = set()  # those that give short tuples of plain values
         self._names: dict[bytes, Role] = {}  # what the GETs of names give
         self._met: set[tuple[bytes, ...]] = set()  # what tensors have taken out of the memo, all together
@@ -88,7 +92,7 @@ class _Proof:
         while (step := self._steps.get(data[self._position : self._position + 1])) is not None:
             step(self)
         _check(data[self._position :] == b"." and not self._below and len(self._values) == 1)
-        _check(self._values != _FUNCTION)
+        _check(_are_values(self._values))
         _check(self._last_put < end)
 
     # the memo
@@ -138,19 +142,27 @@ class _Proof:
             raise _NoProofError
         references = self._phrases.value.findall(self._data, self._position, match.end())
         unknown = set(references) - self._texts - {b""}
-        end = match.end()
-        others = {reference for reference in unknown if reference in self._names or reference in self._tuples}
-        if others:  # what the memo gives is no text: the run ends there
-            values = self._phrases.value.finditer(self._data, self._position, end)
-            end = next(value.start() for value in values if value[1] in others)
-            references = self._phrases.value.findall(self._data, self._position, end)
+        kinds = _PLAIN * len(references)
         if unknown:
+            others = {reference: self._other(reference) for reference in unknown if self._is_other(reference)}
+            if others:  # what the memo gives is no text
+                kinds = b"".join([others.get(reference, _PLAIN) for reference in references])
             puts = [reference for reference in references if reference.startswith((b"q", b"r"))]
             self._puts(puts)
             self._texts.update(map(_get, puts))
-            _check(unknown.intersection(references).difference(puts) <= self._texts)
-        self._values += _PLAIN * len(references)
-        self._position = end
+            _check(unknown.difference(puts, others) <= self._texts)
+        self._values += kinds
+        self._position = match.end()
+
+    def _is_other(self, reference: bytes) -> bool:
+        return reference in self._tuples or reference in self._names
+
+    def _other(self, reference: bytes) -> bytes:
+        """The kind of a value out of the memo that is no text."""
+        if reference in self._tuples:
+            return _TUPLE
+        self._expect(reference, Role.PARAMETER)
+        return _FUNCTION
 
     def _named(self) -> None:
         """What begins with a name, or with what the memo gives."""
@@ -216,11 +228,11 @@ class _Proof:
 
     def _dict(self) -> None:
         match = self._phrases.metadata.match(self._data, self._position)
-        if match and (match[2] in self._metadata or match[2].startswith(b"X")):
+        if match and (match[2] == self._metadata or (match[3] and not self._metadata)):
             self._put(match[1])
-            self._text(match[2])
-            if match[2].startswith(b"X"):
-                self._metadata.add(_get(match[3]))
+            if match[3]:
+                self._put(match[3])
+                self._metadata = _get(match[3])
             self._add(_OPEN_STATE + _PLAIN, match.end())
         else:
             self._with_put(_DICT)
@@ -236,7 +248,7 @@ class _Proof:
 
     def _to_mark(self) -> bytearray:
         """What is above the mark; what is below it is on the stack again."""
-        _check(bool(self._below) and _FUNCTION not in self._values)
+        _check(bool(self._below) and _are_values(self._values))
         items, self._values = self._values, self._below.pop()
         return items
 
@@ -252,7 +264,7 @@ class _Proof:
             return
         count = b"\x85\x86\x87".index(self._data[self._position]) + 1
         items = self._values[-count:]
-        _check(len(items) == count and _FUNCTION not in items)
+        _check(len(items) == count and _are_values(items))
         del self._values[-count:]
         self._make_tuple(items)
 
@@ -269,7 +281,7 @@ class _Proof:
 
     def _set_item(self) -> None:
         target, key = self._values[-3:-2], self._values[-2:-1]
-        _check(key == _PLAIN and target in (*_DICTS, _OPEN_STATE) and not self._values.endswith(_FUNCTION))
+        _check(key == _PLAIN and target in (*_DICTS, _OPEN_STATE) and _are_values(self._values[-1:]))
         self._values[-3:] = _STATE if target == _OPEN_STATE else target
         self._position += 1
 
@@ -279,7 +291,7 @@ class _Proof:
         self._position += 1
 
     def _append(self) -> None:
-        _check(self._values[-2:-1] == _LIST and not self._values.endswith(_FUNCTION))
+        _check(self._values[-2:-1] == _LIST and _are_values(self._values[-1:]))
         del self._values[-1:]
         self._position += 1
 
@@ -320,6 +332,10 @@ class _Proof:
 def _check(holds: bool) -> None:
     if not holds:
         raise _NoProofError
+
+
+def _are_values(kinds: bytearray) -> bool:
+    return kinds.translate(None, _NO_VALUES) == kinds
 
 
 def _get(put: bytes) -> bytes:

@@ -294,10 +294,10 @@ def test_the_encoding_of_a_bytearray_is_not_looked_up() -> None:
 
 
 def test_a_fraction_of_enormous_integers_is_refused() -> None:
-    """Reducing it takes twelve seconds for a megabyte, and more than a hundred times as long for ten."""
+    """As are such integers themselves: to reduce the fraction takes twelve seconds for a megabyte."""
     length = 1 << 20
     number = b"\x8b" + length.to_bytes(4, "little") + b"\x01" * length
     with pytest.raises(ptfile.LimitError) as caught:
         run(b"\x80\x02cfractions\nFraction\n" + number + number + b"\x86R.")
-    assert (caught.value.limit, caught.value.actual) == ("fraction_bits", 8 * length - 7)
+    assert caught.value.limit == "integer_digits"
     assert run(b"\x80\x02cfractions\nFraction\nK\x04K\x06\x86R.") == fractions.Fraction(2, 3)

@@ -202,3 +202,50 @@ def test_nothing_is_read_for_the_meta_device() -> None:
     moved = ptfile.load(buffer, map_location="meta")
     with pytest.raises(ptfile.TensorError, match="meta"):
         moved.tolist()
+
+
+# what is nested deep is destroyed level by level
+
+
+DEQUE, DEFAULT = name("collections", "deque"), name("collections", "defaultdict")
+OBJECTS = (
+    name("numpy._core.multiarray", "_reconstruct") + keep(1000)
+    + tuple_of(name("numpy", "ndarray"), plain((0,)), plain(b"b"))
+    + keep(1001) + dtype("O8") + dtype_state("|", NONE, NONE, -1, -1, 0x3F) + keep(1002)
+)  # fmt: skip
+ARRAY_OF_THE_LAST = (
+    kept(1000) + kept(1001) + b"R" + tuple_of(plain(1), b"K\x01\x85", kept(1002), FALSE, b"]" + kept(1003) + b"a")
+    + b"b" + keep(1003)
+)  # fmt: skip
+DEQUE_OF_THE_LAST = kept(1000) + b"]" + kept(1001) + b"a\x85R" + keep(1001)
+LEVELS = 30_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        DEQUE + keep(1000) + (kept(1000) + b")R") * LEVELS + b"a" * (LEVELS - 1),
+        DEFAULT + keep(1000) + (b"K\x01" + kept(1000) + b")R") * LEVELS + b"s" * (LEVELS - 1) + b"\x86",
+        DEQUE + keep(1000) + b"N" + keep(1001) + DEQUE_OF_THE_LAST * LEVELS + b"N",
+        DEQUE + keep(1000) + b"N" + keep(1001) + DEQUE_OF_THE_LAST * LEVELS,
+        OBJECTS + b"N" + keep(1003) + ARRAY_OF_THE_LAST * LEVELS + b"N",
+    ],
+    ids=["a deque", "a defaultdict", "deques that nothing holds", "a pickle that breaks off", "arrays of objects"],
+)
+def test_what_python_destroys_recursively_may_not_be_nested_deep(body: bytes) -> None:
+    """Freeing the outermost one overflows the stack, be it part of the value or of what an error leaves behind."""
+    code = """
+import ptfile, sys
+try:
+    ptfile.load(sys.stdin.buffer, unknown="inert")
+except ptfile.PtfileError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code], input=checkpoint(body), capture_output=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, b"refused")
+
+
+def test_flat_deques_and_counters_of_counters_are_no_chain() -> None:
+    """However many they are."""
+    inner = (kept(1000) + b")R") * 5_000
+    assert len(load(DEQUE + keep(1000) + kept(1000) + b")R(" + inner + b"e")) == 5_000

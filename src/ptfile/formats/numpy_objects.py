@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ptfile.errors import FormatError, TensorError, UnsafeError
 from ptfile.formats.arguments import python2_text
+from ptfile.machine.extent import Unguarded
 from ptfile.machine.policy import Meaning, TypeRules
 
 if TYPE_CHECKING:
@@ -149,6 +150,15 @@ def _set_any_array_state(target: npt.NDArray[Any], state: object) -> None:
     _set_array_state(target, state)
 
 
+def _objects(array: npt.NDArray[Any]) -> Iterable[Any]:
+    return array.flat if array.dtype.hasobject else ()
+
+
+def _drop_objects(array: npt.NDArray[Any]) -> None:
+    if array.dtype.hasobject:
+        array[...] = None
+
+
 def _check_fit(shape: object, dtype: object, size: int) -> None:
     if type(shape) is not tuple or not all(type(length) is int and length >= 0 for length in shape):
         raise TensorError("the shape of a numpy array is not a tuple of counts")
@@ -221,6 +231,6 @@ TYPES: Mapping[type, TypeRules] = {
 OBJECT_NAMES: Mapping[tuple[str, str], Meaning] = {("numpy", "dtype"): Meaning(np.dtype, call=_any_dtype)}
 """Instead of the above where a file is only looked into: arrays of objects as well."""
 OBJECT_TYPES: Mapping[type, TypeRules] = {
-    np.ndarray: TypeRules(set_state=_set_any_array_state),
+    np.ndarray: TypeRules(set_state=_set_any_array_state, unguarded=Unguarded(_objects, _drop_objects)),
     type(np.dtype("O")): DTYPE_RULES,
 }

@@ -18,11 +18,9 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ptfile.errors import FormatError, LimitError, UnsafeError, UnsupportedError, brief
+from ptfile.errors import FormatError, UnsafeError, UnsupportedError, brief
+from ptfile.machine.extent import Unguarded
 from ptfile.machine.policy import Meaning, TypeRules
-
-_FRACTION_BITS = 1 << 16
-"""Of the integers of a Fraction: some 20,000 digits."""
 
 
 def _takes(*signatures: tuple[type, ...], build: Callable[..., object]) -> Callable[..., object]:
@@ -66,10 +64,6 @@ def _fraction(numerator: object, denominator: object = None) -> fractions.Fracti
         top, _, bottom = numerator.partition("/")
         return fractions.Fraction(int(top), int(bottom or 1))
     if type(numerator) is int and type(denominator) is int:
-        bits = max(numerator.bit_length(), denominator.bit_length())
-        if bits > _FRACTION_BITS:  # finding the common divisor takes time by the square
-            problem = f"a Fraction of an integer of {bits} bits"
-            raise LimitError(problem, limit="fraction_bits", allowed=_FRACTION_BITS, actual=bits)
         return fractions.Fraction(numerator, denominator)
     raise FormatError("a Fraction is not built from two integers")
 
@@ -277,8 +271,8 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
 TYPES: Mapping[type, TypeRules] = {
     OrderedDict: TypeRules(update=OrderedDict.update, set_state=_set_attributes),
     Counter: TypeRules(update=_update_counter, set_state=_set_attributes),
-    defaultdict: TypeRules(update=defaultdict.update),
-    deque: TypeRules(extend=deque.extend),
+    defaultdict: TypeRules(update=defaultdict.update, unguarded=Unguarded(defaultdict.values, defaultdict.clear)),
+    deque: TypeRules(extend=deque.extend, unguarded=Unguarded(iter, deque.clear)),
     argparse.Namespace: TypeRules(set_state=_set_attributes),
     types.SimpleNamespace: TypeRules(set_state=_set_attributes),
     uuid.UUID: TypeRules(set_state=_set_uuid_state),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from ptfile.errors import FormatError, PtfileError, UnsafeError, UnsupportedError
+from ptfile.machine.extent import Unguarded
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import Global, InertName
 
@@ -41,6 +42,8 @@ class TypeRules:
     """ADDITEMS."""
     set_state: Callable[[Any, Any], object] | None = None
     """BUILD."""
+    unguarded: Unguarded | None = None
+    """It may not be nested deep."""
     never_a_key: bool = False
     """It may not be a key of a dict or an element of a set, though Python could hash it; in a file that is only looked
     into, it may."""

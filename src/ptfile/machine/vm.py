@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.limits import Limits
 from ptfile.machine.decoder import decode
-from ptfile.machine.extent import CONTAINERS, check_graph, check_tree
+from ptfile.machine.extent import CONTAINERS, Chains, check_graph, check_tree
 from ptfile.machine.inert import InertRecord, keep_setter
 from ptfile.machine.keys import KeyChecks
 from ptfile.machine.opcodes import Argument, Opcode
-from ptfile.machine.policy import Rules, guarded
+from ptfile.machine.policy import Rules, TypeRules, guarded
 
 _SIZED = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, OrderedDict, Counter})
 """Whose length says what it costs to copy them."""
@@ -74,6 +74,7 @@ class Machine:
         self._handed = 0  # elements and bytes that calls were given
         self._most_shared = 0
         self._keys = KeyChecks(policy.may_be_key, 0)
+        self._chains = Chains()
         self.position = 0
         """Of the opcode that is being run, for a policy that takes notes."""
 
@@ -88,6 +89,7 @@ class Machine:
                 self.position = position
                 actions[opcode.name](self, argument)
             value = self._result()
+            self._chains.check(self._limits)
             if self._is_tree:
                 check_tree(value, self._limits)
             else:
@@ -96,6 +98,10 @@ class Machine:
         except PtfileError as error:
             if error.offset is None and error.record is None:  # else it is about another place than the pickle
                 error.offset = self.position
+            self._chains.clear()
+            raise
+        except BaseException:
+            self._chains.clear()
             raise
 
     def _opcodes(self, data: bytes, start: int) -> Iterator[tuple[int, Opcode, Argument]]:
@@ -245,10 +251,11 @@ class Machine:
 
     def _extend(self, items: list[Any]) -> None:
         target = self._top()
-        extend = self._policy.rules(type(target)).extend
-        if extend is None:
+        rules = self._policy.rules(type(target))
+        if rules.extend is None:
             raise FormatError(f"the pickle appends to a {type(target).__name__}")
-        extend(target, items)
+        rules.extend(target, items)
+        self._note(target, rules)
 
     def _set_item(self, _: Argument) -> None:
         value, key = self._pop(), self._pop()
@@ -259,10 +266,15 @@ class Machine:
 
     def _update(self, items: list[Any]) -> None:
         target = self._top()
-        update = self._policy.rules(type(target)).update
-        if update is None:
+        rules = self._policy.rules(type(target))
+        if rules.update is None:
             raise FormatError(f"the pickle stores items in a {type(target).__name__}")
-        update(target, self._pairs(target, items))
+        rules.update(target, self._pairs(target, items))
+        self._note(target, rules)
+
+    def _note(self, target: Any, rules: TypeRules) -> None:
+        if rules.unguarded is not None:
+            self._chains.note(target, rules.unguarded)
 
     def _add_items(self, _: Argument) -> None:
         items = self._pop_mark()
@@ -336,7 +348,9 @@ class Machine:
             self._hand(arguments)
             if type(target) is type and target in _HASH and arguments:
                 self._keys.check(arguments[0], _HASH[target](arguments[0]))
-        self._stack.append(self._policy.call(target, arguments))
+        made = self._policy.call(target, arguments)
+        self._note(made, self._policy.rules(type(made)))
+        self._stack.append(made)
 
     def _hand(self, arguments: tuple[Any, ...]) -> None:
         """Count what a call is given: it may copy that, or look through it."""
@@ -378,11 +392,12 @@ class Machine:
     def _build(self, _: Argument) -> None:
         state = self._pop()
         target = self._top()
-        set_state = self._policy.rules(type(target)).set_state
-        if set_state is None:
+        rules = self._policy.rules(type(target))
+        if rules.set_state is None:
             raise FormatError(f"the pickle gives a state to a {type(target).__name__}")
         self._hand((state,))
-        guarded(f"the state of a {type(target).__name__}", set_state, target, state)
+        guarded(f"the state of a {type(target).__name__}", rules.set_state, target, state)
+        self._note(target, rules)
 
     # persistent ids
 

@@ -249,3 +249,19 @@ def test_flat_deques_and_counters_of_counters_are_no_chain() -> None:
     """However many they are."""
     inner = (kept(1000) + b")R") * 5_000
     assert len(load(DEQUE + keep(1000) + kept(1000) + b")R(" + inner + b"e")) == 5_000
+
+
+def test_a_time_without_a_unit_is_no_key() -> None:
+    """numpy cannot hash it, and says so by a ValueError."""
+    dtype = call(name("numpy", "dtype"), plain("m8"), FALSE, b"\x88")
+    scalar = call(name("numpy._core.multiarray", "scalar"), dtype, plain(b"abcdefgh"))
+    with pytest.raises(ptfile.FormatError, match="cannot be a key"):
+        load(b"}" + scalar + b"Ns")
+
+
+def test_keys_that_collide_are_refused() -> None:
+    """Twenty thousand integers with the hash 0, each of which would be compared with all before it."""
+    body = b"}(" + b"".join(plain(number * ((1 << 61) - 1)) + b"N" for number in range(1, 20_000)) + b"u"
+    with pytest.raises(ptfile.LimitError) as caught:
+        load(body)
+    assert caught.value.limit == "collisions"

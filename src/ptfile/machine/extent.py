@@ -83,9 +83,7 @@ def check_graph(value: object, limits: Limits, allowed: int) -> None:
 
     allowed: values that these may meet.
     """
-    sizes: dict[
-        int, int
-    ] = {}  # by address: values inside, at all depths; 0 of a container that is being walked through
+    sizes: dict[int, int] = {}  # values inside, at all depths, by address; 0 while a container is walked through
     walk = [_Step([value])]
     while walk:
         step = walk[-1]

@@ -58,7 +58,7 @@ class KeyChecks:
                 if isinstance(part, (tuple, frozenset)):
                     inner.extend(part)
                 elif type(part).__hash__ is None or not self._allowed(type(part)):
-                    raise FormatError(f"a {type(part).__name__} cannot be a key of a dict or an element of a set")
+                    raise _no_key(part)
             if not inner:
                 self._spend(parts)
                 return
@@ -73,8 +73,15 @@ class KeyChecks:
 
     def _count(self, target: object, key: object) -> None:
         self._targets[id(target)] = target
-        place = id(target), hash(key)
+        try:
+            place = id(target), hash(key)
+        except Exception as error:  # a class may have exceptions of its own (numpy's times without a unit)
+            raise _no_key(key) from error
         self._hashes[place] += 1
         if self._hashes[place] > _MOST_COLLISIONS:
             problem = "keys are chosen so that they all have one hash"
             raise LimitError(problem, limit="collisions", allowed=_MOST_COLLISIONS, actual=_MOST_COLLISIONS + 1)
+
+
+def _no_key(value: object) -> FormatError:
+    return FormatError(f"a {type(value).__name__} cannot be a key of a dict or an element of a set")

@@ -44,11 +44,13 @@ class LoadedIds:
         key = _text(key)
         root = self._storages.load(("storage", kind, key, _text(location), numel))
         self._roots.add(str(key))
+        is_both = str(key) in self._views
         if view is not None:
             if type(view) is not tuple or len(view) != 3:
                 raise FormatError("the view of a storage is not (key, offset, size)")
             root = self._view(root, str(key), *view)
-        if not self._views.keys().isdisjoint(self._roots):
+            is_both = is_both or _text(view[0]) in self._roots
+        if is_both:
             raise FormatError("one key is that of a storage and of a view of one")
         return root
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeAlias, cast
 
 from ptfile.errors import FormatError, LimitError, PtfileError
@@ -60,7 +60,9 @@ class CutPickle:
 
     def plain(self, names: Mapping[tuple[str, str], Meaning] | None = None) -> Any:
         """Its value, where it holds only numbers, texts, containers and some names. Raises UnsafeError for others."""
-        machine = Machine(Policy(names or {}, {}), _no_persistent_id, limits=self.limits)
+        # A file can have any number of these, and each would have what is fixed in its limits. They share nothing.
+        limits = replace(self.limits, shared=0)
+        machine = Machine(Policy(names or {}, {}), _no_persistent_id, limits=limits)
         return self.run(machine.run)
 
 

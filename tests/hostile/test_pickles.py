@@ -265,3 +265,93 @@ def test_keys_that_collide_are_refused() -> None:
     with pytest.raises(ptfile.LimitError) as caught:
         load(body)
     assert caught.value.limit == "collisions"
+# a few bytes that ask for very much
+
+
+HOOKS = name("collections", "OrderedDict") + b")R"
+
+
+def rebuilt(kind: str, numel: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
+    arguments = (storage(kind, "0", plain(numel)), plain(0), plain(shape), plain(stride), FALSE, HOOKS)
+    return call(name("torch._utils", "_rebuild_tensor_v2"), *arguments)
+
+
+def again_and_again(function: bytes, arguments: bytes, times: int) -> bytes:
+    """A list of what the same call gives."""
+    return function + keep(2000) + arguments + keep(2001) + b"](" + (kept(2000) + kept(2001) + b"R") * times + b"e"
+
+
+def structure(inner: bytes, names: tuple[str, ...]) -> bytes:
+    """A dtype of 4 bytes, all of whose fields are the same one."""
+    fields = b"}(" + b"".join(plain(part) + inner + b"K\0\x86" for part in names) + b"u"
+    return dtype("V4") + dtype_state("|", tuple_of(*map(plain, names)), fields, 4, 1, 0x10)
+
+
+def test_dtypes_inside_dtypes_may_not_double() -> None:
+    """numpy walks through each field of each, as often as it is there."""
+    body = dtype("V4") + keep(2000)
+    for _ in range(60):
+        body += structure(kept(2000), ("a", "b")) + keep(2000)
+    start = time.perf_counter()
+    with pytest.raises(ptfile.FormatError, match="fields inside its fields"):
+        load(body + kept(2000))
+    assert time.perf_counter() - start < 5
+
+
+def test_a_dtype_of_many_fields_is_not_looked_through_for_each_scalar() -> None:
+    """Each would cost as much as the dtype."""
+    wide = structure(kept(1999), tuple(f"f{number}" for number in range(3_000)))
+    with pytest.raises(ptfile.LimitError) as caught:
+        load(dtype("i1") + keep(1999) + again_and_again(SCALAR, tuple_of(wide, plain(b"abcd")), 2_000))
+    assert caught.value.limit == "shared"
+
+
+def test_a_name_inside_names_has_an_end() -> None:
+    """Each has the letters of all those before."""
+    getattr_, count = name("builtins", "getattr"), 20_000
+    body = getattr_ + keep(2000) + kept(2000) * count + name("m", "n") + plain("a" * 9) + keep(2001)
+    with pytest.raises(ptfile.LimitError):
+        load(body + (kept(2001) + b"\x86R") * count, unknown="inert")
+
+
+def test_names_that_calls_make_are_counted() -> None:
+    """Each is a class, which takes a kilobyte or two."""
+    body = again_and_again(name("builtins", "getattr"), tuple_of(name("m", "n"), plain("a")), 50)
+    with pytest.raises(ptfile.LimitError) as caught:
+        load(body, unknown="inert", limits=ptfile.Limits(names=40))
+    assert caught.value.limit == "names"
+
+
+def test_an_array_is_not_copied_again_and_again() -> None:
+    """A megabyte for every ten bytes."""
+    numbers = array(dtype("u1"), (1 << 20,), bytes(1 << 20))
+    arguments = tuple_of(numbers, name("torch", "uint8"), plain("cpu"), FALSE)
+    with pytest.raises(ptfile.LimitError) as caught:
+        load(again_and_again(name("torch._utils", "_rebuild_device_tensor_from_numpy"), arguments, 2_000))
+    assert caught.value.limit == "shared"
+
+
+def test_lists_inside_the_arguments_of_arguments_count() -> None:
+    """A tensor with attributes is made of the arguments of a tensor without, which may be scales."""
+    count = 10_000
+    numbers = tuple_of(name("torch", "per_channel_affine"), plain([0.5] * count), plain([0] * count), plain(0))
+    inner = tuple_of(
+        storage("QInt8Storage", "0", plain(1)), plain(0), plain((count,)), plain((0,)), numbers, FALSE, HOOKS
+    )
+    arguments = tuple_of(name("torch._utils", "_rebuild_qtensor"), name("torch", "Tensor"), inner, b"}")
+    with pytest.raises(ptfile.LimitError) as caught:
+        load(again_and_again(name("torch._tensor", "_rebuild_from_type_v2"), arguments, 2_000), bytes(1))
+    assert caught.value.limit == "shared"
+
+
+@pytest.mark.parametrize(("numel", "stride", "times"), [(1, 0, 1), (1 << 17, 1, 1_000)], ids=["expanded", "repeated"])
+def test_indices_are_looked_at_about_once(numel: int, stride: int, times: int) -> None:
+    """Be it a huge view of one number or one view of many tensors."""
+    count = numel if stride else 1 << 40
+    indices = rebuilt("LongStorage", numel, (1, count), (0, stride))
+    values = rebuilt("LongStorage", numel, (count,), (stride,))
+    layout = call(name("torch.serialization", "_get_layout"), plain("torch.sparse_coo"))
+    arguments = tuple_of(layout, tuple_of(indices, values, plain((5,))))
+    with pytest.raises(ptfile.LimitError) as caught:
+        load(again_and_again(name("torch._utils", "_rebuild_sparse_tensor"), arguments, times), bytes(8 * numel))
+    assert caught.value.limit == "shared"

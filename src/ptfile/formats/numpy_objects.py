@@ -29,6 +29,7 @@ _ALIGNED = 0x80
 """NPY_ALIGNED_STRUCT, numpy/ndarraytypes.h: offsets as a C compiler would choose them."""
 _MOST_TEXT = 0x10FFFF
 _MOST_DIMENSIONS = 64
+_MOST_INNER_FIELDS = 100
 _MODULES = ("numpy.core", "numpy._core")
 
 
@@ -106,8 +107,22 @@ def _structured(names: object, fields: object, size: object, flags: object) -> n
             raise FormatError(f"the field {name[:40]!r} of a numpy dtype lies outside it")
         formats.append(dtype)
         offsets.append(offset)
+    _check_inner_fields(formats)
     parts = {"names": list(names), "formats": formats, "offsets": offsets, "itemsize": size}
     return np.dtype(parts, align=bool(flags & _ALIGNED))  # type: ignore[call-overload, no-any-return]
+
+
+def _check_inner_fields(level: list[np.dtype[Any]]) -> None:
+    """Raise FormatError for too many fields inside fields: numpy walks through all of them, recursively, each time.
+
+    A dtype that has another one twice, which has another one twice, and so on, is a few bytes for each doubling.
+    """
+    count = 0
+    while level:
+        count += sum(len(dtype.names or ()) for dtype in level)
+        if count > _MOST_INNER_FIELDS:
+            raise FormatError(f"a numpy dtype has more than {_MOST_INNER_FIELDS} fields inside its fields")
+        level = [dtype[name] for dtype in level for name in dtype.names or ()]
 
 
 def is_dtype(value: object) -> TypeGuard[np.dtype[Any]]:
@@ -148,6 +163,10 @@ def _set_any_array_state(target: npt.NDArray[Any], state: object) -> None:
         target.__setstate__(state)
         return
     _set_array_state(target, state)
+
+
+def _nbytes(array: npt.NDArray[Any]) -> int:
+    return array.nbytes
 
 
 def _objects(array: npt.NDArray[Any]) -> Iterable[Any]:
@@ -219,9 +238,9 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     **_in_modules("numeric._frombuffer", _from_buffer),
 }
 
-DTYPE_RULES = TypeRules(set_state=_set_dtype_state)
+DTYPE_RULES = TypeRules(set_state=_set_dtype_state, weigh=lambda dtype: 8 * len(dtype.names or ()))
 TYPES: Mapping[type, TypeRules] = {
-    np.ndarray: TypeRules(set_state=_set_array_state),
+    np.ndarray: TypeRules(set_state=_set_array_state, weigh=_nbytes),
     # Each dtype is of a class of its own.
     **{
         type(np.dtype(code)): DTYPE_RULES for code in (*np.typecodes["All"].replace("O", ""), "V", "S", "U", "M8", "m8")
@@ -231,6 +250,6 @@ TYPES: Mapping[type, TypeRules] = {
 OBJECT_NAMES: Mapping[tuple[str, str], Meaning] = {("numpy", "dtype"): Meaning(np.dtype, call=_any_dtype)}
 """Instead of the above where a file is only looked into: arrays of objects as well."""
 OBJECT_TYPES: Mapping[type, TypeRules] = {
-    np.ndarray: TypeRules(set_state=_set_any_array_state, unguarded=Unguarded(_objects, _drop_objects)),
+    np.ndarray: TypeRules(set_state=_set_any_array_state, unguarded=Unguarded(_objects, _drop_objects), weigh=_nbytes),
     type(np.dtype("O")): DTYPE_RULES,
 }

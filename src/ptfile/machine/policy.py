@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from ptfile.errors import FormatError, PtfileError, UnsafeError, UnsupportedError
+from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.machine.extent import Unguarded
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import Global, InertName
@@ -44,6 +44,8 @@ class TypeRules:
     """BUILD."""
     unguarded: Unguarded | None = None
     """It may not be nested deep."""
+    weigh: Callable[[Any], int] | None = None
+    """What it costs those who are given it to copy it or to look through it: about one for each element or byte."""
     never_a_key: bool = False
     """It may not be a key of a dict or an element of a set, though Python could hash it; in a file that is only looked
     into, it may."""
@@ -66,6 +68,8 @@ _BUILTIN_RULES: Mapping[type, TypeRules] = {
     set: TypeRules(add=set.update),
 }
 _NO_RULES = TypeRules()
+_LONGEST_NAME = 1_000
+"""Characters of a name that is looked up in another one, and that in another: each has all of them."""
 _GETATTR = ("builtins", "getattr")
 
 
@@ -208,6 +212,13 @@ def _inert(
     if looks_up and len(arguments) == 2:
         parent, name = arguments
         if isinstance(parent, InertName) and type(name) is str:
+            if len(parent.name) + len(name) > _LONGEST_NAME:
+                raise LimitError(
+                    "a name inside names is too long",
+                    limit="name_characters",
+                    allowed=_LONGEST_NAME,
+                    actual=len(parent.name) + len(name),
+                )
             return InertName(parent.module, f"{parent.name}.{name}", parent)
     return InertRecord(target, arguments, how, keywords)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
@@ -17,11 +18,15 @@ from ptfile.machine.decoder import decode
 from ptfile.machine.extent import CONTAINERS, Chains, check_graph, check_tree
 from ptfile.machine.inert import InertRecord, keep_setter
 from ptfile.machine.keys import KeyChecks
+from ptfile.machine.names import InertName
 from ptfile.machine.opcodes import Argument, Opcode
 from ptfile.machine.policy import Rules, TypeRules, guarded
 
 _SIZED = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, OrderedDict, Counter})
 """Whose length says what it costs to copy them."""
+_LEVELS = 4
+"""How deep calls look into the tuples that they are given: the arguments, and those that `_rebuild_from_type_v2` passes
+on, of which one is a tuple of lists."""
 _BITS_PER_DIGIT = 3.33
 _HASH: Mapping[type, Callable[[Any], Iterable[Any]]] = {
     set: lambda items: items if type(items) is list else (),
@@ -70,6 +75,7 @@ class Machine:
         self._below: list[list[Any]] = []  # the stacks below each open mark
         self._memo: dict[int, Any] = {}
         self._names: dict[tuple[str, str], Any] = {}  # what names have become
+        self._looked_up = 0  # names that calls have made
         self._is_tree = True  # whether no container was taken out of the memo
         self._handed = 0  # elements and bytes that calls were given
         self._most_shared = 0
@@ -350,18 +356,29 @@ class Machine:
                 self._keys.check(arguments[0], _HASH[target](arguments[0]))
         made = self._policy.call(target, arguments)
         self._note(made, self._policy.rules(type(made)))
+        if type(made) is InertName:  # one name looked up in another
+            self._looked_up += 1
+            self._hold("names", len(self._names) + self._looked_up, "the pickle has too many names")
         self._stack.append(made)
 
     def _hand(self, arguments: tuple[Any, ...]) -> None:
         """Count what a call is given: it may copy that, or look through it."""
-        for argument in arguments:
-            if type(argument) in _SIZED:
-                self._handed += len(argument)
-                if type(argument) is tuple:
-                    self._handed += sum(len(part) for part in argument if type(part) in _SIZED)
-        if self._handed > self._most_shared:
-            problem = "the pickle hands the same values to calls again and again"
-            raise LimitError(problem, limit="shared", allowed=self._most_shared, actual=self._handed)
+        level = arguments
+        for _ in range(_LEVELS):
+            self._handed += sum(self._weight(value) for value in level)
+            if self._handed > self._most_shared:
+                problem = "the pickle hands the same values to calls again and again"
+                raise LimitError(problem, limit="shared", allowed=self._most_shared, actual=self._handed)
+            tuples = [value for value in level if type(value) is tuple]
+            if not tuples:
+                break
+            level = tuple(chain.from_iterable(tuples))
+
+    def _weight(self, value: Any) -> int:
+        if type(value) in _SIZED:
+            return len(value)
+        weigh = self._policy.rules(type(value)).weigh
+        return 0 if weigh is None else weigh(value)
 
     def _new_object(self, _: Argument) -> None:
         arguments, target = self._pop(), self._pop()

@@ -38,6 +38,10 @@ class _Components(Attributed):
     def device(self) -> str:
         return self.values().device
 
+    def tables(self) -> tuple[Tensor, ...]:
+        """What `check` reads."""
+        raise NotImplementedError
+
     def check(self) -> None:
         """Raise TensorError unless every component lies inside the values."""
         self.unbind()
@@ -77,6 +81,9 @@ class NestedTensor(_Components):
     def values(self) -> Tensor:
         """The flat buffer."""
         return self._buffer
+
+    def tables(self) -> tuple[Tensor, ...]:
+        return self._sizes, self._strides, self._offsets
 
     def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Buffer, sizes, strides and offsets, as they are saved."""
@@ -151,6 +158,10 @@ class JaggedTensor(_Components):
     def attributes(self) -> dict[str, Any]:
         """The attributes by name; a dict of its own, without what PyTorch keeps in attributes for itself."""
         return {name: value for name, value in super().attributes.items() if not name.startswith(self._OWN)}
+
+    def tables(self) -> tuple[Tensor, ...]:
+        lengths = self.lengths()
+        return (self.offsets(),) if lengths is None else (self.offsets(), lengths)
 
     @property
     def ragged_dim(self) -> int:

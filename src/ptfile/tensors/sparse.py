@@ -57,6 +57,10 @@ class _Sparse(Attributed):
     def size(self) -> tuple[int, ...]:
         return self.shape
 
+    def tables(self) -> tuple[Tensor, ...]:
+        """What `check` reads."""
+        raise NotImplementedError
+
     def check(self) -> None:
         """Raise TensorError unless every index lies inside the shape."""
         raise NotImplementedError
@@ -134,6 +138,9 @@ class SparseTensor(_Sparse):
 
     def dense_dim(self) -> int:
         return self.ndim - self.sparse_dim()
+
+    def tables(self) -> tuple[Tensor, ...]:
+        return (self._indices,)
 
     def check(self) -> None:
         indices = self._indices.numpy()
@@ -237,6 +244,9 @@ class SparseCompressedTensor(_Sparse):
 
     def values(self) -> Tensor:
         return self._values
+
+    def tables(self) -> tuple[Tensor, ...]:
+        return self._compressed_indices, self._plain_indices
 
     def check(self) -> None:
         pointers = self._compressed_indices.numpy().astype(np.int64)

@@ -92,6 +92,14 @@ def test_pickled_values() -> None:
         _constant("opaque_obj_0", b"\x80\x02K\x05Q.")
 
 
+def test_a_pickle_that_a_config_names_many_times_is_run_once() -> None:
+    """Else each of a few dozen bytes of JSON would cost as much as the pickle."""
+    entry = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
+    config = json.dumps({"config": {"x": entry, "y": entry}}).encode()
+    program = ptfile.load(zip_of({**NEW, CONSTANTS: config, "data/constants/opaque_obj_0": b"\x80\x02]."}))
+    assert program["constants"]["x"] is program["constants"]["y"]
+
+
 def _changed(**changes: Any) -> Any:
     """The golden file with the weight `w` described otherwise."""
     config = json.loads(NEW[WEIGHTS])

@@ -142,6 +142,7 @@ class _Folder:
         self._runner = runner
         self._map_location = map_location
         self._storages = LoadedStorages(self._make, map_location)
+        self._objects: dict[str, Any] = {}  # by the names of their records: a config may name one any number of times
 
     def load(self, model: str) -> dict[str, Any]:
         """The tensors and other values of a model, by name."""
@@ -157,6 +158,11 @@ class _Folder:
         path = _field(meta, "path_name", str)
         if not _field(meta, "use_pickle", bool):
             return self._tensor(path, _field(meta, "tensor_meta", dict), is_param=_field(meta, "is_param", bool))
+        if path not in self._objects:
+            self._objects[path] = self._object(path)
+        return self._objects[path]
+
+    def _object(self, path: str) -> Any:
         name = self._place(path)
         if path.startswith("custom_obj_"):
             return self._reader.script_object(name, self._runner, self._map_location)

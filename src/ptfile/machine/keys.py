@@ -2,7 +2,8 @@
 
 Hashing a tuple walks all of it, recursing in C, and walks a part as often as it is shared: a few bytes of pickle can
 make that take forever, or overflow the stack. And where many keys have one hash, each is compared with all before it.
-So keys are measured before they are hashed. Texts and bytes need no care: their hashes cannot be foreseen.
+So keys are measured before they are hashed. Texts and bytes need no care: their hashes cannot be foreseen. Integers
+whose hashes differ can still be chosen to meet in the table of a dict; that is not bounded here (docs/limits.md).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import ptfile
 from ptfile.tensors import dtypes
 from ptfile.tensors.create import arange, tensor, zeros
 from ptfile.tensors.storage import Storage
@@ -74,3 +75,9 @@ def test_flags_show_in_the_values() -> None:
 def test_text_stays_short_however_many_dimensions_a_file_claims() -> None:
     """Six elements along each of many dimensions would be too many."""
     assert repr(zeros(1).expand(*[2] * 20)).startswith("tensor(...,")
+
+
+def test_a_big_parameter_is_summarised_as_a_tensor_is() -> None:
+    """Its class is made from a tensor, and the summary is a tensor of its own."""
+    plain = repr(ptfile.zeros(2_000))
+    assert repr(ptfile.Parameter(ptfile.zeros(2_000))) == f"Parameter containing:\n{plain[:-1]}, requires_grad=True)"

@@ -93,7 +93,8 @@ def _without_middle(tensor: Tensor) -> Tensor:
     elements = storage.data[: count * tensor.itemsize].view(np.dtype((np.void, tensor.itemsize)))
     corners = Storage(elements[places])
     stride = strides.contiguous(places.shape)
-    return type(tensor)(corners, tensor.dtype, 0, places.shape, stride, False, tensor.is_conj(), tensor.is_neg())
+    plain = type(tensor.detach())  # not a parameter, which is made otherwise
+    return plain(corners, tensor.dtype, 0, places.shape, stride, False, tensor.is_conj(), tensor.is_neg())
 
 
 def _raw_values(tensor: Tensor) -> tuple[npt.NDArray[Any], Callable[[Any], str]]:

@@ -265,6 +265,8 @@ def test_keys_that_collide_are_refused() -> None:
     with pytest.raises(ptfile.LimitError) as caught:
         load(body)
     assert caught.value.limit == "collisions"
+
+
 # a few bytes that ask for very much
 
 

@@ -33,6 +33,15 @@ def test_the_message_is_computed_from_the_fields() -> None:
     assert str(ptfile.FormatError("it is broken")) == "it is broken"
 
 
+def test_an_error_about_a_file_always_says_what_to_do() -> None:
+    """Also if the one who raised it knew no better than its kind; what a caller did wrong is the caller's to mend."""
+    for kind in (ptfile.FormatError, ptfile.TensorError, ptfile.UnsupportedError):
+        assert str(kind("it is broken")) == "it is broken"
+        assert str(kind("it is broken", file="a.pt")).startswith("a.pt: it is broken. ")
+    assert "do not trust" in str(ptfile.UnsafeError("it calls os.system", name="os.system", file="a.pt"))
+    assert "`limits`" in str(ptfile.LimitError("too much", limit="depth", allowed=1, actual=2, file="a.pt"))
+
+
 def test_an_error_learns_on_its_way_up_where_it_was() -> None:
     """The innermost place that knows is right; outer ones fill only what is missing."""
     with (

@@ -11,6 +11,7 @@ from ptfile._collector import paused_collector
 from ptfile._names import distinct
 from ptfile._tree import walk
 from ptfile._types import Path, Readable
+from ptfile.errors import located
 from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.storages import MapLocation
@@ -65,7 +66,8 @@ class Checkpoint(Mapping[str, Any]):
 
     @cached_property
     def _leaves(self) -> dict[str, Any]:
-        leaves = list(walk(self.root, self._limits))
+        with located(file=self._source.name):
+            leaves = list(walk(self.root, self._limits))
         names = distinct([leaf.name for leaf in leaves], [leaf.path for leaf in leaves])
         return {name: leaf.value for name, leaf in zip(names, leaves, strict=True)}
 

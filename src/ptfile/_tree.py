@@ -22,8 +22,11 @@ from ptfile.tensors.quantized import PerChannel, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
 
 NAME_CHARACTERS = 1 << 28
-"""Characters of all names together. A few bytes of pickle can hold one list in another a thousand times over, and each
-of its paths is a name; a million tensors with names of 60 characters are a quarter of this."""
+"""Characters of all names together; a million tensors with names of 60 characters are a quarter of this."""
+REPEATED_CHARACTERS = 1 << 22
+"""The same for the names of what is in a container that has been met before, with `_NAME` more for each. A few bytes of
+pickle can hold one list in another a thousand times over, and that one in another, and each path is a name."""
+_NAME = 64
 
 _PLAIN = frozenset({bool, bytes, complex, float, int, str, type(None)})
 
@@ -52,7 +55,9 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
     # Each level: the steps to come, and the path, the name and the identity of what they start from.
     stack: list[tuple[_Steps, Path, str, int]] = [(_steps(root), (), "", id(root))]
     inside = {id(root)}
-    characters = 0
+    met = {id(root)}
+    repeated_from = 0  # the level of the outermost container that has been met before; 0: there is none around
+    characters = repeated = 0
     while stack:
         steps, path, name, identity = stack[-1]
         for step, value in steps:
@@ -61,6 +66,11 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
             characters += len(name_below)
             if characters > NAME_CHARACTERS:
                 raise _too_much("the names in it together are too long", "name_characters", NAME_CHARACTERS, characters)
+            if repeated_from:
+                repeated += _NAME + len(name_below)
+                if repeated > REPEATED_CHARACTERS:
+                    problem = "what it holds in several places has too many names"
+                    raise _too_much(problem, "repeated_characters", REPEATED_CHARACTERS, repeated)
             if type(value) in _PLAIN:
                 yield Leaf(below, name_below, value)
                 continue
@@ -72,9 +82,15 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
             if len(stack) >= limits.depth:
                 raise _too_much("it nests too deeply", "depth", limits.depth, len(stack) + 1)
             inside.add(id(value))
+            if id(value) not in met:
+                met.add(id(value))
+            elif not repeated_from:
+                repeated_from = len(stack) + 1
             stack.append((_steps(value), below, name_below, id(value)))
             break
         else:
+            if len(stack) == repeated_from:
+                repeated_from = 0
             stack.pop()
             inside.discard(identity)
 

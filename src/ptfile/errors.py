@@ -16,10 +16,14 @@ from __future__ import annotations
 
 import pickle
 from types import TracebackType
+from typing import ClassVar
 
 
 class PtfileError(Exception):
     """The base of all of them. `problem` says what is wrong, `fix` what to do about it; neither ends in a full stop."""
+
+    advice: ClassVar[str] = ""
+    """What to do about a file, where nothing better is known."""
 
     def __init__(
         self,
@@ -46,7 +50,8 @@ class PtfileError(Exception):
             place.append(f"byte {self.offset}")
         where = ", ".join(place)
         sentence = f"{where}: {self.problem}" if where else self.problem
-        return f"{sentence}. {self.fix}" if self.fix else sentence
+        fix = self.fix or (self.advice if self.file else "")
+        return f"{sentence}. {fix}" if fix else sentence
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with `args` alone; subclasses take more than that.
@@ -62,9 +67,13 @@ def _revive(kind: type[PtfileError], args: tuple[object, ...], fields: dict[str,
 class FormatError(PtfileError, ValueError):
     """The bytes are cut off, damaged, or not a checkpoint at all."""
 
+    advice = "The file is damaged, or PyTorch did not write it: copy or download it again"
+
 
 class UnsafeError(PtfileError, pickle.UnpicklingError):
     """The pickle names or calls something outside ptfile's own table. Nothing was imported or called."""
+
+    advice = "No pickler of PyTorch's writes that: do not trust the file"
 
     def __init__(self, problem: str, *, name: str, **place: object) -> None:
         super().__init__(problem, **place)  # type: ignore[arg-type]
@@ -74,6 +83,8 @@ class UnsafeError(PtfileError, pickle.UnpicklingError):
 
 class LimitError(PtfileError):
     """Reading on would cost more than the limits allow."""
+
+    advice = "No checkpoint needs as much: do not trust the file, or, if you do, load it with larger `limits`"
 
     def __init__(self, problem: str, *, limit: str, allowed: int, actual: int, **place: object) -> None:
         super().__init__(problem, **place)  # type: ignore[arg-type]
@@ -86,9 +97,13 @@ class LimitError(PtfileError):
 class TensorError(PtfileError, ValueError):
     """Numbers that describe a tensor contradict each other, or ask for a view that does not exist."""
 
+    advice = "The file is damaged, or was changed after it was saved: copy or download it again"
+
 
 class UnsupportedError(PtfileError, NotImplementedError):
     """The request or the file is sound, but ptfile does not do this."""
+
+    advice = "If you trust the file, load it with PyTorch and save it again"
 
 
 def brief(value: object) -> str:

@@ -9,7 +9,6 @@ import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +20,11 @@ from ptfile.containers import zip_structs as zs
 from ptfile.containers.zip_directory import Record
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.containers.zip_writer import ZipWriter, plan
-from ptfile.errors import FormatError, LimitError, PtfileError, UnsupportedError
+from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
 from ptfile.sinks import StreamSink
 from ptfile.sources import FileObjectSource, MemorySource
-from tests.hostile.zip_builder import Entry, Zip, deflate
+from tests.hostile.zip_builder import Entry, Zip
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -203,7 +202,6 @@ class Sparse:
 
 
 A, B = b"archive/a", b"archive/b"
-WIDE = struct.pack("<HHQQ", zs.ZIP64_EXTRA, 16, 7, 7)
 
 
 def two(**knobs: Any) -> Zip:
@@ -215,156 +213,8 @@ def cut_out(content: bytes, start: int, length: int) -> bytes:
     return content[:start] + content[start + length :]
 
 
-# Name of the lie: (the file, the error it must raise, by the time all its records have been read).
-LIES: dict[str, tuple[Zip | bytes, type[PtfileError]]] = {
-    # 48: encryption and other odd flags, unknown methods, several disks
-    "encrypted": (two(flags=0x801), UnsupportedError),
-    "strongly encrypted": (two(flags=0x841), UnsupportedError),
-    "masked": (two(flags=0x2800), UnsupportedError),
-    "patched": (two(flags=0x820), UnsupportedError),
-    "local flags encrypted": (two(local_flags=0x809), FormatError),
-    "bzip2": (two(method=12), UnsupportedError),
-    "method 99": (two(method=99), UnsupportedError),
-    "record on another disk": (two(disk=1), UnsupportedError),
-    "second disk": (Zip([Entry(A)], disk=1), UnsupportedError),
-    "directory on another disk": (Zip([Entry(A)], directory_disk=1), UnsupportedError),
-    "two disks": (Zip([Entry(A)], disks=2), UnsupportedError),
-    "records on another disk": (Zip([Entry(A)], records_here=0, zip64=False), UnsupportedError),
-    # 49: checksums
-    "wrong CRC": (two(crc=1), FormatError),
-    "wrong CRC, deflated": (two(crc=1, method=8), FormatError),
-    # 50: local header and directory disagree
-    "another local name": (two(local_name=b"archive/c"), FormatError),
-    "shorter local name": (two(local_name=b"archive/"), FormatError),
-    "longer local name": (two(local_name=b"archive/aa"), FormatError),
-    "wrong local name length": (two(local_name_length=8), FormatError),
-    "another local method": (two(local_method=8), FormatError),
-    "another local size": (two(local_size=6), FormatError),
-    "another local compressed size": (two(local_packed=6), FormatError),
-    "another local CRC": (two(local_crc=6), FormatError),
-    "local zeros without a descriptor": (two(flags=0, local_crc=0, local_size=0, local_packed=0), FormatError),
-    "no local header": (two(local_signature=b"PK\3\5"), FormatError),
-    "another local zip64 size": (
-        two(local_size=zs.MAX32, local_extra=WIDE[:4] + struct.pack("<QQ", 8, 7)),
-        FormatError,
-    ),
-    "full local size without zip64": (two(local_size=zs.MAX32), FormatError),
-    "stored in fewer bytes": (two(packed=6, size=7), FormatError),
-    # 51: overlaps, offsets, counts, extra fields
-    "offset past the end": (two(offset=10_000), FormatError),
-    "offset in another record": (two(offset=5), FormatError),
-    "both at one offset": (Zip([Entry(A), Entry(B, in_file=False, offset=0)]), FormatError),
-    "size past the end": (two(size=10_000, packed=10_000), FormatError),
-    "size over the next": (two(size=60, packed=60), FormatError),
-    "size into the directory": (Zip([Entry(A, size=80, packed=80)]), FormatError),
-    "directory offset too small": (Zip([Entry(A)], directory_offset=3, zip64=False), FormatError),
-    "directory offset too large": (Zip([Entry(A)], directory_offset=10_000, zip64=False), FormatError),
-    "directory size too small": (Zip([Entry(A)], directory_size=50, zip64=False), FormatError),
-    "directory size too large": (Zip([Entry(A)], directory_size=10_000, zip64=False), FormatError),
-    "a record too few": (Zip([Entry(A), Entry(B)], records=1, records_here=1, zip64=False), FormatError),
-    "a record too many": (Zip([Entry(A)], records=2, records_here=2, zip64=False), FormatError),
-    "far too many records": (Zip([Entry(A)], records=65_535, records_here=65_535, zip64=False), FormatError),
-    "no directory header": (two(signature=b"PK\1\3"), FormatError),
-    "name overruns": (two(name_length=60_000), FormatError),
-    "extra overruns": (two(extra_length=60_000), FormatError),
-    "extra block overruns": (two(extra=struct.pack("<HH", 0x5455, 9)), FormatError),
-    "extra block cut": (two(extra=b"FB\0"), FormatError),
-    "local extra overruns": (two(local_extra_length=60_000), FormatError),
-    "local extra over the payload": (two(local_extra_length=9), FormatError),
-    "local extra block overruns": (two(local_extra=struct.pack("<HH", zs.PADDING_EXTRA, 3)), FormatError),
-    # 52: names
-    "doubled name": (Zip([Entry(A), Entry(A)]), FormatError),
-    "names equal but for case": (Zip([Entry(A), Entry(b"archive/A")]), FormatError),
-    "NUL": (two(local_name=b"archive/a", name=b"archive/a\0b"), FormatError),
-    "backslash": (Zip([Entry(b"archive\\a")]), FormatError),
-    "no name": (Zip([Entry(b"")]), FormatError),
-    "no UTF-8": (Zip([Entry(b"archive/\xff")]), FormatError),
-    "folder with content": (Zip([Entry(b"archive/")]), FormatError),
-    "marked as a folder": (two(attributes=0x10), FormatError),
-    # 54: deflate
-    "inflates to more": (two(method=8, size=6), FormatError),
-    "inflates to less": (two(method=8, size=8), FormatError),
-    "no deflate": (two(method=8, payload=b"\xff" * 20), FormatError),
-    "deflate cut": (two(method=8, payload=deflate(b"content")[:-2]), FormatError),
-    "bytes after deflate": (two(method=8, payload=deflate(b"content") + b"more"), FormatError),
-    # 55: bytes that belong to nothing
-    "junk in front": (Zip([Entry(A)], before=b"#!/bin/sh\n"), FormatError),
-    "junk before the first record": (two(before=b"junk"), FormatError),
-    "junk between records": (two(after=b"junk"), FormatError),
-    "a descriptor of another length": (two(descriptor=bytes(20)), FormatError),
-    "much junk between records": (two(after=bytes(70_000)), FormatError),
-    "junk before the directory": (Zip([Entry(A)], before_directory=b"junk"), FormatError),
-    "junk in the directory": (Zip([Entry(A)], directory_tail=b"junk"), FormatError),
-    "a record the directory does not list": (two(in_directory=False), FormatError),
-    "an unlisted record between": (Zip([Entry(A), Entry(b"archive/c", in_directory=False), Entry(B)]), FormatError),
-    "junk before the end": (Zip([Entry(A)], before_end=b"junk"), FormatError),
-    "junk before the plain end": (Zip([Entry(A)], before_end=b"junk", zip64=False), FormatError),
-    "junk behind the end": (Zip([Entry(A)], after=b"junk"), FormatError),
-    "an end in a comment": (Zip([Entry(A)], comment=Zip().build()), FormatError),
-    "an end inside a comment": (Zip([Entry(A)], comment=Zip().build() + b"x"), FormatError),
-    "two files": (Zip([Entry(A)]).build() + Zip([Entry(B)]).build(), FormatError),
-    "comment too long": (Zip([Entry(A)], comment_length=5), FormatError),
-    # 56: zip64 that lies
-    "another zip64 count": (Zip([Entry(A)], records64=2), FormatError),
-    "another zip64 directory size": (Zip([Entry(A)], directory_size64=10), FormatError),
-    "another zip64 directory offset": (Zip([Entry(A)], directory_offset64=10), FormatError),
-    "huge zip64 numbers": (
-        Zip(
-            [Entry(A)],
-            records=0xFFFF,
-            records_here=0xFFFF,
-            records64=1 << 62,
-            directory_size=zs.MAX32,
-            directory_size64=1 << 63,
-        ),
-        FormatError,
-    ),
-    "zip64 end elsewhere": (Zip([Entry(A)], end64_offset=0), FormatError),
-    "zip64 end of another size": (Zip([Entry(A)], follow64=100), FormatError),
-    "no zip64 end": (Zip([Entry(A)], end64_signature=b"PK\6\5"), FormatError),
-    "full size without zip64": (two(size=zs.MAX32, packed=zs.MAX32), FormatError),
-    "zip64 sizes that lie": (
-        two(size=zs.MAX32, packed=zs.MAX32, extra=WIDE[:4] + struct.pack("<QQ", 8, 8)),
-        FormatError,
-    ),
-    "huge zip64 sizes": (
-        two(size=zs.MAX32, packed=zs.MAX32, extra=WIDE[:4] + struct.pack("<QQ", (1 << 64) - 1, (1 << 64) - 1)),
-        FormatError,
-    ),
-    "huge zip64 offset": (
-        two(offset=zs.MAX32, extra=struct.pack("<HHQ", zs.ZIP64_EXTRA, 8, (1 << 64) - 1)),
-        FormatError,
-    ),
-    "zip64 without need": (two(extra=WIDE), FormatError),
-    "zip64 too short": (
-        two(size=zs.MAX32, packed=zs.MAX32, extra=struct.pack("<HHQ", zs.ZIP64_EXTRA, 8, 7)),
-        FormatError,
-    ),
-    # what is no zip
-    "nothing": (b"", FormatError),
-    "text": (b"hello, world" * 10, FormatError),
-    "an end alone, cut": (Zip(zip64=False).build()[:-1], FormatError),
-}
-
-
-def open_and_read(open_: Callable[[bytes], ZipReader], content: bytes) -> None:
-    opened = open_(content)
-    for record in opened.records.values():
-        opened.read(record)
-
-
 class TestLies:
-    @pytest.mark.parametrize("lie", LIES)
-    @pytest.mark.parametrize("open_", [reader, through_a_file])
-    def test_a_lie_is_an_error(self, lie: str, open_: Callable[[bytes], ZipReader]) -> None:
-        """Of its kind, with the file's name, before or while the records are read; memory and files alike."""
-        file, error = LIES[lie]
-        content = file.build() if isinstance(file, Zip) else file
-        with pytest.raises(error) as caught:
-            open_and_read(open_, content)
-
-        assert type(caught.value) is error
-        assert caught.value.file == ("some.pt" if open_ is reader else "BytesIO")
+    """What a file that lies in one place comes to is in `tests/hostile/cases_zip.py`."""
 
     def test_the_builders_files_are_honest_without_a_knob(self) -> None:
         """So it is the knob that makes each of the lies fail."""

@@ -46,45 +46,8 @@ def shared_lists(depth: int) -> bytes:
 def test_the_size_of_a_dtype_in_use_cannot_be_changed() -> None:
     """An array of it would reach beyond its memory."""
     body = dtype("S8") + keep(1000) + array(kept(1000), (1,), b"AAAAAAAA")
-    with pytest.raises(ptfile.FormatError):
+    with pytest.raises(ptfile.TensorError):
         load(tuple_of(body, kept(1000) + dtype_state("|", NONE, NONE, 1 << 20)))
-
-
-@pytest.mark.parametrize(("size", "alignment", "flags"), [(8, 1, 0x3F), (8, 3, 0), (-8, 1, 0), (16, 1, 0)])
-def test_the_numbers_of_a_dtype_are_its_own(size: int, alignment: int, flags: int) -> None:
-    """Flags say whether the elements are Python objects."""
-    with pytest.raises(ptfile.FormatError):
-        load(dtype("S8") + dtype_state("|", NONE, NONE, size, alignment, flags))
-
-
-def test_a_time_without_a_unit_is_refused() -> None:
-    """In a process of its own: it used to end the interpreter."""
-    body = checkpoint(dtype("M8") + dtype_state("<", NONE, NONE, -1, -1))
-    script = """
-import io, sys, ptfile
-try:
-    ptfile.load(io.BytesIO(sys.stdin.buffer.read()))
-except ptfile.FormatError:
-    print("refused")
-"""
-    done = subprocess.run([sys.executable, "-c", script], input=body, capture_output=True, check=False)
-    assert done.stdout == b"refused\n", done.stderr
-
-
-@pytest.mark.parametrize("codes", [b"\xff\xff\xff\xff", b"\x00\x00\x11\x00"])
-def test_text_of_characters_that_do_not_exist_is_refused(codes: bytes) -> None:
-    """numpy fails on it later, with an error of Python's innards."""
-    element = dtype("U1") + dtype_state("<", NONE, NONE, 4, 4, 8)
-    with pytest.raises(ptfile.TensorError):
-        load(call(SCALAR, element, plain(codes)))
-    with pytest.raises(ptfile.TensorError):
-        load(array(element, (1,), codes))
-
-
-def test_bools_of_other_bytes_are_refused() -> None:
-    """As elements and as fields."""
-    with pytest.raises(ptfile.TensorError):
-        load(array(dtype("b1"), (2,), b"\x01\x02"))
 
 
 def test_a_record_that_poses_as_a_dtype_is_none() -> None:
@@ -92,7 +55,7 @@ def test_a_record_that_poses_as_a_dtype_is_none() -> None:
     posing = DTYPE + b")\x81}(" + plain("hasobject") + FALSE + plain("itemsize") + plain(8) + b"ub"
     fields = b"}" + plain("f") + tuple_of(posing, plain(0)) + b"s"
     outer = dtype("V8") + dtype_state("|", plain(("f",)), fields, 8)
-    with pytest.raises(ptfile.FormatError):
+    with pytest.raises(ptfile.TensorError):
         load(call(SCALAR, outer, plain(b"A" * 8)), unknown="inert")
     record = load(posing, unknown="inert")
     assert not isinstance(record, np.dtype)
@@ -150,13 +113,6 @@ def test_a_huge_view_of_a_small_storage_is_not_written_out() -> None:
     rebuild = name("torch._utils", "_rebuild_device_tensor_from_cpu_tensor")
     with pytest.raises(ptfile.LimitError):
         load(call(rebuild, tensor, name("torch", "float32"), plain("xla:0"), FALSE), b"a")
-
-
-@pytest.mark.parametrize("numel", [1 << 14_000, -(1 << 14_000), 1 << 63], ids=["huge", "negative", "2**63"])
-def test_a_count_that_no_file_can_have_is_refused(numel: int) -> None:
-    """Nor is it written out in the message."""
-    with pytest.raises(ptfile.TensorError):
-        load(storage("FloatStorage", "0", plain(numel)), b"abcd")
 
 
 def test_a_flag_that_is_there_and_false_is_refused() -> None:

@@ -15,6 +15,8 @@ from ptfile.limits import Limits
 from ptfile.sources import ReadAhead, Source
 
 _PLAIN_FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
+_LARGEST_HEADER = 512
+"""Bytes of an extended header. PyTorch's tar files say in one of 30 bytes when a member was written."""
 _SURPRISES = (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError, RecursionError, TypeError)
 """What `tarfile` raises for headers that lie."""
 
@@ -36,10 +38,11 @@ def read_members(source: Source, limits: Limits) -> Mapping[str, Member]:
     """
     found: dict[str, Member] = {}
     try:
-        with tarfile.open(fileobj=AsFile(source), mode="r:") as tar:
+        with tarfile.open(fileobj=AsFile(source), mode="r:", tarinfo=_Info) as tar:
             for info in tar:
                 _add(found, _checked(info, source), source, limits)
-    except PtfileError:
+    except PtfileError as error:
+        error.file = source.name
         raise
     except _SURPRISES as error:
         raise FormatError(f"the tar file is damaged ({error})", file=source.name) from error
@@ -86,6 +89,17 @@ def _checked(info: tarfile.TarInfo, source: Source) -> Member:
             file=source.name,
         )
     return Member(info.name, info.offset_data, info.size)
+
+
+class _Info(tarfile.TarInfo):
+    """A header that is not parsed if it is large: before 3.12.6 and 3.11.10 Python takes quadratic time for it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Info:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type not in _PLAIN_FILES and info.size > _LARGEST_HEADER:
+            raise FormatError(f"a header of {info.size} bytes in the tar file, more than PyTorch ever wrote")
+        return info
 
 
 class AsFile(io.RawIOBase):

@@ -103,13 +103,13 @@ def read_directory(source: Source, limits: Limits) -> Directory:
         raise FormatError(
             f"{excess} bytes belong to no record: they stand before the first or behind the directory", file=source.name
         )
-    if end.records > limits.records:
-        raise LimitError(
-            f"{end.records} records", limit="records", allowed=limits.records, actual=end.records, file=source.name
-        )
     if end.records * zs.CENTRAL.size > end.directory_size:
         raise FormatError(
             f"{end.records} records are said to be in a directory of {end.directory_size} bytes", file=source.name
+        )
+    if end.records > limits.records:
+        raise LimitError(
+            f"{end.records} records", limit="records", allowed=limits.records, actual=end.records, file=source.name
         )
     data = bytes(source.read(end.directory_offset, end.directory_size))
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ptfile.errors import TensorError, UnsupportedError
@@ -21,6 +23,20 @@ def exactly(value: object, kind: type[_T], what: str) -> _T:
     if type(value) is not kind:
         raise TensorError(f"{what} is a {type(value).__name__} where a {kind.__name__} belongs")
     return value
+
+
+def counted(name: str, builder: Callable[..., object]) -> Callable[..., object]:
+    """A builder that raises TensorError for another number of arguments than it takes. `name`: as a pickle calls it."""
+    parameters = inspect.signature(builder).parameters.values()
+    least, most = sum(parameter.default is parameter.empty for parameter in parameters), len(parameters)
+
+    def build(*arguments: object) -> object:
+        if not least <= len(arguments) <= most:
+            takes = f"{least}" if least == most else f"{least} to {most}"
+            raise TensorError(f"{name} takes {takes} arguments, and the pickle gives {len(arguments)}")
+        return builder(*arguments)
+
+    return build
 
 
 def shape_tuple(value: object, what: str) -> tuple[int, ...]:

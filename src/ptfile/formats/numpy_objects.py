@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptfile.errors import FormatError, TensorError, UnsafeError
-from ptfile.formats.arguments import python2_text
+from ptfile.formats.arguments import counted, python2_text
 from ptfile.machine.extent import Unguarded
 from ptfile.machine.policy import Meaning, TypeRules
 
@@ -41,7 +41,7 @@ def _any_dtype(name: object, align: object = False, copy: object = True) -> np.d
 def _dtype(name: object, align: object = False, copy: object = True) -> np.dtype[Any]:
     name = python2_text(name)
     if type(name) is not str or type(align) not in (bool, int) or type(copy) not in (bool, int):
-        raise FormatError("a numpy dtype is not built from a name and two flags")
+        raise TensorError("a numpy dtype is not built from a name and two flags")
     if not _VALUE_DTYPE.fullmatch(name):
         problem = f"numpy's dtype {name[:20]!r} does not hold plain values"
         raise UnsafeError(problem, name=f"numpy.dtype {name[:20]}")
@@ -55,11 +55,11 @@ def _set_dtype_state(target: np.dtype[Any], state: object) -> None:
     by numpy's front door; the state has to be that one's own, and that one's is what the dtype gets.
     """
     if type(state) is not tuple or len(state) not in (8, 9) or state[0] not in _DTYPE_VERSIONS:
-        raise FormatError("the state of a numpy dtype is not one that numpy writes")
+        raise TensorError("the state of a numpy dtype is not one that numpy writes")
     _, order, subarray, names, fields, size, alignment, flags, *metadata = state
     order = python2_text(order)
     if type(order) is not str or order not in ("<", ">", "|", "=") or subarray is not None:
-        raise FormatError("the state of a numpy dtype is not one that numpy writes, or that of a subarray")
+        raise TensorError("the state of a numpy dtype is not one that numpy writes, or that of a subarray")
     if target.kind in "mM":
         twin = np.dtype(f"{target.kind}8[{_unit(metadata)}]")
     elif target.kind == "V" and names is not None:
@@ -67,11 +67,11 @@ def _set_dtype_state(target: np.dtype[Any], state: object) -> None:
     else:
         twin = target
         if (names, fields) != (None, None) or metadata not in ([], [None]):
-            raise FormatError("a numpy dtype of simple values has fields or metadata")
+            raise TensorError("a numpy dtype of simple values has fields or metadata")
     numpy_dtype: Any = twin
     expected: tuple[Any, ...] = numpy_dtype.newbyteorder(order).__reduce__()[2]
     if (size, alignment, flags) != expected[5:8] or twin.itemsize != target.itemsize:
-        raise FormatError("the numbers of a numpy dtype are not those of its fields")
+        raise TensorError("the numbers of a numpy dtype are not those of its fields")
     if target.kind in "mM":  # numpy 1 writes an empty dict where numpy 2 writes None, and keeps what it reads
         expected = (*expected[:8], (metadata[0][0], expected[8][1]))
     target.__setstate__(expected)  # type: ignore[attr-defined]
@@ -82,11 +82,11 @@ def _unit(metadata: list[object]) -> str:
     found = metadata[0] if len(metadata) == 1 else None
     numbers = found[1] if type(found) is tuple and len(found) == 2 and found[0] in (None, {}) else None
     if type(numbers) is not tuple or [type(number) for number in numbers[1:]] != [int, int, int]:
-        raise FormatError("the dtype of a time does not say its unit")
+        raise TensorError("the dtype of a time does not say its unit")
     unit, count, divisor, events = numbers
     text = unit.decode("latin1") if type(unit) is bytes else unit
     if type(text) is not str or text not in _UNITS or not 1 <= count < 1 << 31 or (divisor, events) != (1, 1):
-        raise FormatError("the dtype of a time has a unit that numpy does not write")
+        raise TensorError("the dtype of a time has a unit that numpy does not write")
     return f"{count}{text}" if text != "generic" else text
 
 
@@ -94,17 +94,17 @@ def _structured(names: object, fields: object, size: object, flags: object) -> n
     if type(names) is tuple and type(fields) is dict:
         names, fields = tuple(map(python2_text, names)), {python2_text(name): fields[name] for name in fields}
     if type(names) is not tuple or type(fields) is not dict or list(map(type, names)) != [str] * len(names):
-        raise FormatError("the fields of a numpy dtype are not those that it names")
+        raise TensorError("the fields of a numpy dtype are not those that it names")
     if type(size) is not int or type(flags) is not int or set(names) != set(fields):
-        raise FormatError("the fields of a numpy dtype are not those that it names")
+        raise TensorError("the fields of a numpy dtype are not those that it names")
     formats, offsets = [], []
     for name in names:
         field = fields[name]
         dtype, offset = field if type(field) is tuple and len(field) == 2 else (None, None)
         if not is_dtype(dtype) or dtype.hasobject or type(offset) is not int:
-            raise FormatError("a field of a numpy dtype is not a dtype of plain values and an offset")
+            raise TensorError("a field of a numpy dtype is not a dtype of plain values and an offset")
         if not 0 <= offset <= size - dtype.itemsize:
-            raise FormatError(f"the field {name[:40]!r} of a numpy dtype lies outside it")
+            raise TensorError(f"the field {name[:40]!r} of a numpy dtype lies outside it")
         formats.append(dtype)
         offsets.append(offset)
     _check_inner_fields(formats)
@@ -141,7 +141,7 @@ def _reconstruct(kind: object, shape: object, code: object) -> npt.NDArray[Any]:
 def _set_array_state(target: npt.NDArray[Any], state: object) -> None:
     """(version, shape, dtype, whether it is in Fortran order, bytes)"""
     if type(state) is not tuple or len(state) != 5 or target.shape != (0,) or target.dtype != np.dtype("b"):
-        raise FormatError("the state of a numpy array is not one that numpy writes")
+        raise TensorError("the state of a numpy array is not one that numpy writes")
     version, shape, dtype, fortran, data = state
     if type(data) is str:  # Python 2
         data = data.encode("latin1")
@@ -217,7 +217,7 @@ def _scalar(dtype: object, data: object = None) -> np.generic:
 def _from_buffer(data: object, dtype: object, shape: object, order: object) -> npt.NDArray[Any]:
     """How numpy writes arrays with protocol 5."""
     if not isinstance(data, (bytes, bytearray)) or order not in ("C", "F"):
-        raise FormatError("a numpy array is not built from bytes")
+        raise TensorError("a numpy array is not built from bytes")
     _check_fit(shape, dtype, len(data))
     flat: npt.NDArray[Any] = np.frombuffer(data, dtype) if len(data) else np.zeros(0, dtype)  # type: ignore[call-overload]
     _check_elements(flat)
@@ -227,11 +227,12 @@ def _from_buffer(data: object, dtype: object, shape: object, order: object) -> n
 def _in_modules(name: str, builder: Callable[..., object]) -> dict[tuple[str, str], Meaning]:
     """Numpy 2 renamed `numpy.core` to `numpy._core`."""
     module, _, function = name.rpartition(".")
-    return {(f"{package}.{module}", function): Meaning(call=builder) for package in _MODULES}
+    checked = counted(f"numpy's {function}", builder)
+    return {(f"{package}.{module}", function): Meaning(call=checked) for package in _MODULES}
 
 
 NAMES: Mapping[tuple[str, str], Meaning] = {
-    ("numpy", "dtype"): Meaning(np.dtype, call=_dtype),
+    ("numpy", "dtype"): Meaning(np.dtype, call=counted("numpy.dtype", _dtype)),
     ("numpy", "ndarray"): Meaning(np.ndarray),
     **_in_modules("multiarray._reconstruct", _reconstruct),
     **_in_modules("multiarray.scalar", _scalar),
@@ -247,7 +248,9 @@ TYPES: Mapping[type, TypeRules] = {
     },
 }
 
-OBJECT_NAMES: Mapping[tuple[str, str], Meaning] = {("numpy", "dtype"): Meaning(np.dtype, call=_any_dtype)}
+OBJECT_NAMES: Mapping[tuple[str, str], Meaning] = {
+    ("numpy", "dtype"): Meaning(np.dtype, call=counted("numpy.dtype", _any_dtype))
+}
 """Instead of the above where a file is only looked into: arrays of objects as well."""
 OBJECT_TYPES: Mapping[type, TypeRules] = {
     np.ndarray: TypeRules(set_state=_set_any_array_state, unguarded=Unguarded(_objects, _drop_objects), weigh=_nbytes),

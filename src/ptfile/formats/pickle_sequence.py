@@ -34,12 +34,12 @@ class CutPickle:
 
     data: bytes
     start: int
-    """Where it stands in the source."""
+    """Where it stands in the part of the source that it was cut from."""
     limits: Limits
     fault: PtfileError | None = None
 
     def run(self, run: Run) -> Any:
-        """Its value. Errors tell their offset from the start of the source.
+        """Its value. Errors tell their offset from the start of that part.
 
         A pickle without an end is run too: if it asks for what it must not before it breaks off, that is the error.
         """
@@ -86,6 +86,7 @@ class PickleSequence:
     def __init__(self, source: Source, limits: Limits, start: int = 0, end: int | None = None) -> None:
         self.position = start
         """Of the next byte in the source."""
+        self._start = start
         self._source = source
         self._limits = limits
         self._end = source.size if end is None else end
@@ -119,7 +120,7 @@ class PickleSequence:
                 end, fault = len(self._ahead), error
                 break
         start = self.position
-        return CutPickle(self._consume(end), start, self._limits, fault)
+        return CutPickle(self._consume(end), start - self._start, self._limits, fault)
 
     def take(self, length: int) -> bytes:
         """The next bytes. Raises FormatError if there are not as many."""

@@ -39,11 +39,29 @@ def _takes(*signatures: tuple[type, ...], build: Callable[..., object]) -> Calla
 # bytes and numbers
 
 
-def _encode(text: object, encoding: object) -> bytes:
+def _encode(*arguments: object) -> bytes:
     # How protocol 2 writes bytes.
-    if type(text) is not str or encoding != "latin1":
+    text, encoding = arguments if len(arguments) == 2 else (None, None)
+    if type(text) is not str or type(encoding) is not str or encoding != "latin1":
         raise UnsafeError(f"the pickle calls _codecs.encode with {brief(encoding)}", name="_codecs.encode")
-    return text.encode("latin1")
+    try:
+        return text.encode("latin1")
+    except UnicodeEncodeError as error:
+        problem = "the pickle calls _codecs.encode with text that is not latin1"
+        raise UnsafeError(problem, name="_codecs.encode") from error
+
+
+def _filled(kind: str, fill: Callable[..., object], *signatures: tuple[type, ...]) -> Callable[..., object]:
+    """A builder of `bytes` or `bytearray`, which would set memory aside for a number."""
+
+    def build(*arguments: object) -> object:
+        if tuple(type(argument) for argument in arguments) not in signatures:
+            name = f"builtins.{kind}"
+            problem = f"the pickle calls {name} with arguments that its pickler never writes"
+            raise UnsafeError(problem, name=name)
+        return fill(*arguments)
+
+    return build
 
 
 def _bytearray(data: bytes | str = b"", encoding: str = "latin-1") -> bytearray:
@@ -187,9 +205,11 @@ def _date(packed: object) -> datetime.date:
 
 def check_attributes(kind: type, state: object) -> dict[str, Any]:
     """The state, if it is a dict of attributes that hide nothing of the class."""
-    if type(state) is not dict or not all(type(name) in (str, bytes) for name in state):
+    if type(state) is not dict:
         raise FormatError(f"the state of a {kind.__name__} is not a dict of attributes")
     for name in state:
+        if type(name) not in (str, bytes):
+            raise UnsafeError(f"the state of a {kind.__name__} has an attribute called {brief(name)}", name=brief(name))
         # Python 2's, read with encoding="bytes", hide nothing: Python keeps them under their bytes, where no one looks.
         if type(name) is str and (name.startswith("__") or hasattr(kind, name)):
             raise UnsafeError(f"the attribute {name} of a {kind.__name__} would hide its own", name=name)
@@ -230,8 +250,8 @@ _PATHS = (
 
 NAMES: Mapping[tuple[str, str], Meaning] = {
     ("_codecs", "encode"): Meaning(call=_encode),
-    ("builtins", "bytes"): Meaning(bytes, call=_takes((), build=bytes)),
-    ("builtins", "bytearray"): Meaning(bytearray, call=_takes((), (bytes,), (str, str), build=_bytearray)),
+    ("builtins", "bytes"): Meaning(bytes, call=_filled("bytes", bytes, ())),
+    ("builtins", "bytearray"): Meaning(bytearray, call=_filled("bytearray", _bytearray, (), (bytes,), (str, str))),
     ("builtins", "complex"): Meaning(complex, call=_takes((float, float), build=complex)),
     ("builtins", "set"): Meaning(set, call=_set),
     ("builtins", "frozenset"): Meaning(frozenset, call=_frozenset),

@@ -12,7 +12,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ptfile.errors import LimitError, TensorError, UnsafeError, UnsupportedError, brief
-from ptfile.formats.arguments import exactly, fresh, fresh_hooks, fresh_text, no_hooks, shape_tuple, torch_utils
+from ptfile.formats.arguments import (
+    counted,
+    exactly,
+    fresh,
+    fresh_hooks,
+    fresh_text,
+    no_hooks,
+    shape_tuple,
+    torch_utils,
+)
 from ptfile.formats.rebuild_layouts import BUILDERS as LAYOUT_BUILDERS
 from ptfile.formats.rebuild_layouts import NAMES as LAYOUT_NAMES
 from ptfile.formats.rebuild_layouts import REDUCERS as LAYOUT_REDUCERS
@@ -27,6 +36,7 @@ from ptfile.tensors.nested import WrapperTensor
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.python_side import Attributed, PythonSide
 from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.strides import INT64_MAX
 from ptfile.tensors.tensor import Tensor
 
 Reduced: TypeAlias = "tuple[Global, tuple[Any, ...]]"
@@ -189,18 +199,30 @@ def _from_type(builder: object, kind: object, arguments: object, state: object) 
 def _checked_state(state: object) -> object:
     parts = state if type(state) is tuple and len(state) == 2 else (state,)
     for part in parts:
-        if part is not None and not (type(part) is dict and all(type(name) is str for name in part)):
+        if part is not None and type(part) is not dict:
             raise TensorError("the attributes of a tensor are not a dict by name")
         for name in part or ():
+            if type(name) is not str:
+                raise UnsafeError(f"the state of a tensor has an attribute called {brief(name)}", name=brief(name))
             if name.startswith("__"):
                 raise UnsafeError(f"the attribute {name} of a tensor would hide its own", name=name)
     return state
 
 
-def _wrapper(*arguments: object) -> WrapperTensor:
-    """(class, dtype, shape, stride, storage offset, layout, device, requires_grad)"""
-    _, dtype, shape, _, _, layout, _, requires_grad = arguments
+def _wrapper(
+    kind: object,
+    dtype: object,
+    shape: object,
+    stride: object,
+    offset: object,
+    layout: object,
+    device: object,
+    requires_grad: object,
+) -> WrapperTensor:
     sizes = shape_tuple(shape, "the shape")
+    if not all(0 <= size <= INT64_MAX for size in sizes):
+        raise TensorError("the shape of a wrapper is not a tuple of counts")
+    arguments = (kind, dtype, shape, stride, offset, layout, device, requires_grad)
     grad = exactly(requires_grad, bool, "requires_grad")
     return WrapperTensor(exactly(dtype, DType, "the dtype"), sizes, layout, grad, arguments)
 
@@ -218,7 +240,7 @@ def _with_python_side(reduce: Callable[[Any], Reduced]) -> Reducer:
 
 # the tables
 
-BUILDERS: Mapping[Global, Callable[..., object]] = {
+_BUILDERS: Mapping[Global, Callable[..., object]] = {
     torch_utils("_rebuild_tensor"): _tensor_v1,
     REBUILD_TENSOR_V2: _tensor_v2,
     REBUILD_TENSOR_V3: _tensor_v3,
@@ -231,6 +253,7 @@ BUILDERS: Mapping[Global, Callable[..., object]] = {
     REBUILD_PARAMETER_WITH_STATE: _parameter,
     **LAYOUT_BUILDERS,
 }
+BUILDERS = {name: counted(str(name), builder) for name, builder in _BUILDERS.items()}
 """The functions that make tensors, by their names in a pickle."""
 
 NAMES: Mapping[tuple[str, str], Meaning] = {

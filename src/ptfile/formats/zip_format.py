@@ -6,6 +6,7 @@ One pickle, `data.pkl`, and one record for each storage; the rest says how they 
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from ptfile.tensors.dtypes import DType
 _PICKLE = "data.pkl"
 _BYTE_ORDER = "byteorder"
 _SERIALIZATION_ID = ".data/serialization_id"
+_ALIGNMENT = ".storage_alignment"
+_LARGEST_ALIGNMENT = 1 << 16
 _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their numbers
 _VERSION = "version"
 NEWEST_VERSION = 10
@@ -98,7 +101,7 @@ class ZipSave:
         self._pickle = encoder.encode(value)
         self._head = [
             (".format_version", _FORMAT_VERSION),
-            (".storage_alignment", str(options.alignment).encode()),
+            (_ALIGNMENT, str(options.alignment).encode()),
         ]
         self._tail = [(_VERSION, _ARCHIVE_VERSION)]
         (self._head if options.byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
@@ -148,6 +151,9 @@ class ZipFormatReader:
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
+        if _ALIGNMENT in self._records:
+            with located(file=self._records.source.name, record=_ALIGNMENT):
+                _check_alignment(self._records.text(_ALIGNMENT))
         storages = LoadedStorages(
             lambda key, nbytes, dtype: self._records.storage(self._name(key), nbytes, dtype), map_location
         )
@@ -175,9 +181,17 @@ class ZipFormatReader:
         return old if old in self._records and name not in self._records else name
 
 
+def _check_alignment(text: str) -> None:
+    """Raise FormatError for an alignment that the padding in a header, of 16 bits, cannot bring about."""
+    if not re.fullmatch("0*[1-9][0-9]{0,4}", text[:100]) or int(text) > _LARGEST_ALIGNMENT:
+        raise FormatError(f"{text[:20]!r} is no alignment of storages")
+
+
 def _check_version(text: str) -> None:
-    """Raise UnsupportedError for a version of the archive that PyTorch does not know."""
+    """Raise UnsupportedError for a version of the archive that PyTorch does not know, FormatError for what is none."""
     version = text.strip()
-    if not version.isdecimal() or not 1 <= int(version[:9]) <= NEWEST_VERSION or len(version) > 9:
-        problem = f"it has version {version[:20]!r} of the archive format, and this ptfile knows 1 to {NEWEST_VERSION}"
+    if not re.fullmatch("0*[1-9][0-9]{0,3}", version[:100]):
+        raise FormatError(f"{version[:20]!r} is no version of the archive format")
+    if int(version) > NEWEST_VERSION:
+        problem = f"it has version {version} of the archive format, and this ptfile knows 1 to {NEWEST_VERSION}"
         raise UnsupportedError(problem, fix="Update ptfile, or save the file with another PyTorch")

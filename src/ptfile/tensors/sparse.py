@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ptfile.errors import TensorError
+from ptfile.errors import LimitError, TensorError
 from ptfile.tensors import dtypes
 from ptfile.tensors.constants import LAYOUTS, Constant
 from ptfile.tensors.create import zeros
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.python_side import Attributed, give_attributes
 from ptfile.tensors.storage import import_torch
-from ptfile.tensors.tensor import Tensor
+from ptfile.tensors.strides import numel
+from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,10 @@ class _Sparse(Attributed):
     def to_dense(self) -> Tensor:
         """A strided tensor with the same elements. Raises TensorError if an index points outside the shape."""
         self.check()
+        cost = numel(self.shape) * self.dtype.itemsize
+        if cost > EXPANDED_COPY:
+            problem = f"the dense elements of a sparse tensor of shape {self.shape} take too much memory"
+            raise LimitError(problem, limit="expanded_copy", allowed=EXPANDED_COPY, actual=cost, fix="Use its values()")
         dense = zeros(self.shape, dtype=self.dtype, device=self.device)
         self._fill(dense.writable_array())
         return dense

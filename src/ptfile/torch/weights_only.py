@@ -5,6 +5,7 @@ The rules are those of PyTorch's weights-only unpickler; the machine that applie
 
 from __future__ import annotations
 
+import codecs
 import functools
 import pickle
 import re
@@ -16,6 +17,8 @@ import torch
 from torch import _weights_only_unpickler as theirs
 from torch import serialization
 
+from ptfile.errors import FormatError, brief
+from ptfile.machine.keys import check_keys
 from ptfile.machine.policy import TypeRules
 
 
@@ -117,11 +120,16 @@ class TorchPolicy:
 
     def call(self, target: Any, arguments: Any) -> Any:
         """REDUCE."""
+        if target in (codecs.encode, bytearray) and not _is_written(target, arguments):
+            message = f"Trying to call {target} with arguments that no pickler writes"
+            raise pickle.UnpicklingError(message)
         if id(target) not in self._values:
-            message = f"Trying to call reduce for unrecognized function {target}"
+            message = f"Trying to call reduce for unrecognized function {_text(target)}"
             if hasattr(target, "__self__"):
                 message += f" which belongs to {target.__self__}"
             raise pickle.UnpicklingError(message)
+        if target in (OrderedDict, Counter, set):
+            _check_elements(target, arguments)
         return self._to_validate(target, target(*arguments))
 
     def new(self, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
@@ -131,7 +139,7 @@ class TorchPolicy:
         if id(target) not in self._values or keywords:
             message = (
                 "Can only create new object for nn.Parameter or classes allowlisted "
-                f"via `add_safe_globals` but got {target}"
+                f"via `add_safe_globals` but got {_text(target)}"
             )
             raise pickle.UnpicklingError(message)
         return self._to_validate(target, target.__new__(target, *arguments))
@@ -150,6 +158,34 @@ class TorchPolicy:
         if target in torch._tensor_classes and "sparse" in target.__module__:
             torch._utils._sparse_tensors_to_validate.append(made)
         return made
+
+
+def _check_elements(target: Any, arguments: Any) -> None:
+    """Raise UnpicklingError for keys that would take forever to hash."""
+    elements = arguments[0] if type(arguments) is tuple and arguments else ()
+    if type(elements) not in (list, tuple):  # a dict or a set has been looked at already
+        return
+    keys = [pair[0] for pair in elements if type(pair) in (list, tuple) and pair]
+    try:
+        check_keys(keys if target is OrderedDict else elements)
+    except FormatError as error:
+        raise pickle.UnpicklingError(error.problem) from error
+
+
+def _text(target: Any) -> str:
+    """A function or a class as Python writes it; other values may be too much to write."""
+    return str(target) if callable(target) else brief(target)
+
+
+def _is_written(target: Any, arguments: Any) -> bool:
+    """Whether arguments are such as picklers write. PyTorch calls these two with any: with the name of any codec, which
+    Python then imports, or with any amount of memory to set aside.
+    """
+    if type(arguments) is not tuple:
+        return False
+    if target is bytearray:
+        return int not in map(type, arguments)
+    return [type(argument) for argument in arguments] == [str, str] and arguments[1] == "latin1"
 
 
 def _set_state(target: Any, state: Any) -> None:

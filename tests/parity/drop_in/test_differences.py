@@ -15,6 +15,7 @@ import pytest
 
 import ptfile
 from tests.formats.old_files import legacy, storage, tensor
+from tests.hostile.pickle_assembler import call, checkpoint, name, plain, text
 from tests.parity.drop_in.support import FORMATS, LEGACY, PYTORCH, config, described, loaded, np, saved, torch
 from tests.parity.drop_in.test_mmap import rewritten
 from tests.parity.drop_in.test_streams import Breaking
@@ -223,6 +224,24 @@ def test_tuples_that_contain_themselves_load_safely(ours: Any) -> None:
         loaded(PYTORCH, data)
     found = loaded(ours, data)
     assert found[0][0] is found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        call(name("_codecs", "encode"), text("x"), text("rot13")),
+        call(name("_codecs", "encode"), text("x"), text("utf-8")),
+        call(name("builtins", "bytearray"), plain(1 << 20)),
+        call(name("collections", "OrderedDict"), b"](](" + b")" + b"\x85" * 200 + plain(1) + b"ee"),
+    ],
+    ids=["codec", "utf-8", "bytearray", "deep key"],
+)
+def test_calls_that_no_pickler_writes_are_refused(ours: Any, body: bytes) -> None:
+    """PyTorch imports the codec that a file names, sets aside what a file asks for, and hashes whatever there is."""
+    data = checkpoint(body)
+    loaded(PYTORCH, data)
+    with pytest.raises(pickle.UnpicklingError):
+        loaded(ours, data)
 
 
 def test_doubled_records_are_never_a_choice(ours: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.formats.old_files import Id, Name, Python2, floats, tar
-from tests.formats.test_tar_format import FLOAT_TENSOR, FLOATS, checkpoint, geometry, storages, tensors
+from tests.formats.tar_file import FLOAT_TENSOR, FLOATS, checkpoint, geometry, storages, tensors
 from tests.golden.corpus import Corpus, CorpusFile, files
 from tests.parity.drop_in.support import PYTORCH, described, implementation, torch
 

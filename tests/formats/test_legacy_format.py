@@ -356,54 +356,11 @@ def test_a_call_in_any_of_the_pickles_is_unsafe(place: int) -> None:
             assert caught.value.offset == call - 1
 
 
-@pytest.mark.parametrize(
-    ("keys", "says"),
-    [
-        ([], "not in the list"),
-        (["1", "1"], "twice"),
-        (["1", "2"], "not in the object"),
-        (["1", 2], "not one of texts"),
-        ("1", "not one of texts"),
-        ({"1": 1}, "not one of texts"),
-    ],
-)
-def test_keys_that_are_not_those_of_the_storages_are_a_format_error(keys: Any, says: str) -> None:
-    """Missing, doubled, unknown, or no list of texts: never a storage that nothing filled."""
-    with pytest.raises(ptfile.FormatError, match=says):
-        load(legacy(WHOLE, keys, floats(1, 2, 3) * 2))
-
-
-@pytest.mark.parametrize("count", [0, 2, 4, -3, 2**63 - 1, -(2**63)])
-def test_a_count_that_is_not_the_pickle_s_is_an_error(count: int) -> None:
-    """With the key, and the place of the count."""
-    data = legacy(WHOLE, ("1",), struct.pack("<q3f", count, 1, 2, 3))
-    with pytest.raises(ptfile.TensorError, match="storage 1 ") as caught:
-        load(data)
-    assert caught.value.offset == len(data) - 20
-
-
-@pytest.mark.parametrize(
-    "view",
-    [("2", 0, 4), ("2", 3, 1), ("2", -1, 1), ("2", 0, -1), ("2", 2**64, 1), ("2", True, 1), ("2", 0.0, 1)],
-)
-def test_views_outside_of_their_storage_are_a_tensor_error(view: Any) -> None:
-    """In whole numbers of any size."""
-    with pytest.raises(ptfile.TensorError, match="view"):
-        load(legacy(storage("1", 3, view=view), ("1",), floats(1, 2, 3)))
-
-
 @pytest.mark.parametrize("view", [("2", 0), "2", [], (2, 0, 1), ("1", 0, 3)])
 def test_views_that_are_none_are_a_format_error(view: Any) -> None:
     """Of another form, or with a key that a storage has."""
     with pytest.raises(ptfile.FormatError):
         load(legacy([storage("1", 3), storage("1", 3, view=view)], ("1",), floats(1, 2, 3)))
-
-
-def test_a_view_in_two_places_is_a_tensor_error() -> None:
-    """One key, one part."""
-    value = [storage("1", 3, view=("2", 0, 1)), storage("1", 3, view=("2", 1, 1))]
-    with pytest.raises(ptfile.TensorError, match="two places"):
-        load(legacy(value, ("1",), floats(1, 2, 3)))
 
 
 @pytest.mark.parametrize(
@@ -424,13 +381,6 @@ def test_other_persistent_ids_are_a_format_error(persistent_id: Any) -> None:
     """Six items for a storage, four for a class."""
     with pytest.raises(ptfile.FormatError):
         load(legacy(Id(persistent_id), ("1",), floats(1, 2, 3)))
-
-
-@pytest.mark.parametrize("numel", [-1, 2.0, True, None])
-def test_a_numel_that_is_no_count_is_a_tensor_error(numel: Any) -> None:
-    """As in the zip format."""
-    with pytest.raises(ptfile.TensorError):
-        load(legacy(storage("1", numel), ("1",), floats(1, 2, 3)))
 
 
 def test_a_persistent_id_outside_of_the_object_is_a_format_error() -> None:

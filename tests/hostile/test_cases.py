@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import ptfile
 from tests.hostile.case import Fails, Loads
 from tests.hostile.judge import faults
 from tests.hostile.runner import run, write_files
@@ -57,6 +59,18 @@ def test_a_hostile_file_gets_its_answer(
     if reason:
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     assert not faults(CASES[name], way, reports(way)[name], sizes[1][name])
+
+
+@pytest.mark.parametrize(
+    "read",
+    [ptfile.load, lambda path: ptfile.load(path, mmap=True), ptfile.open, ptfile.inspect],
+    ids=["path", "mmap", "lazy", "inspect"],
+)
+def test_a_directory_is_called_one(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    """The last of the things that are no checkpoint: it has no bytes to be a case of."""
+    with pytest.raises(ptfile.UnsupportedError, match="it is a directory") as caught:
+        read(tmp_path)
+    assert (caught.value.file, bool(caught.value.fix)) == (str(tmp_path), True)
 
 
 def test_every_number_of_the_list_has_its_cases() -> None:

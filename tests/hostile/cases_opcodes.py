@@ -77,8 +77,6 @@ NUMBERS = (
         for variant, code in (("INT", b"I"), ("LONG", b"L"), ("FLOAT", b"F"))
     ),
     f(29, "a Fraction of a million digits", call(FRACTION, text("9" * 1_000_000)), "cannot be built"),
-    refused(29, "a Fraction that is hard to reduce", call(FRACTION, integer(3**1_000_000), integer(7**600_000)), "L",
-            "too large", limit="integer_digits"),
     f(29, "a timedelta out of range", call(name("datetime", "timedelta"), integer(1 << 99), ONE, ONE), "cannot be"),
 )  # fmt: skip
 

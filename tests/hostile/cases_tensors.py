@@ -167,7 +167,7 @@ BUILDERS = tuple(
         ("_rebuild_tensor_v2", "hooks in a list", changed(V2, 5, b"]"), "the hooks of a tensor are no dict"),
         ("_rebuild_tensor_v2", "metadata in a list", (*V2, b"]"), "metadata that PyTorch does not write"),
         ("_rebuild_tensor_v2", "other metadata", (*V2, dict_of(text("x"), TRUE)), "metadata that PyTorch does not"),
-        ("_rebuild_tensor_v2", "conj 1", (*V2, dict_of(text("conj"), plain(1))), "conj is a int"),
+        ("_rebuild_tensor_v2", "conj 1", (*V2, dict_of(text("conj"), plain(1))), "has metadata"),
         ("_rebuild_tensor_v3", "of floats", changed(V3, 0, TWO), "the storage is a TypedStorage"),
         ("_rebuild_tensor_v3", "no dtype", changed(V3, 6, text("uint16")), "the dtype is a str"),
         ("_rebuild_tensor_v3", "of too little", V3[:6], "arguments, and the pickle gives"),

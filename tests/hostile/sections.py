@@ -50,7 +50,7 @@ ALLOWED: Mapping[int, str] = {
     21: "FL",  # keys that take forever to hash
     22: "L+",  # integers that collide
     23: "L+",  # lists that double
-    24: "LU",  # a list in a list a hundred thousand deep; U where records are refused by their names first
+    24: "LU+",  # a list in a list a hundred thousand deep; U where names are refused first; + for other objects
     25: "FU+",  # an object that contains itself; the same
     26: "F+",  # huge memo numbers
     27: "F",  # a length beyond the file

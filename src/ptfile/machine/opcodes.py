@@ -132,6 +132,8 @@ def _decimal_long(data: bytes) -> int:
 
 
 def _float_text(data: bytes) -> float:
+    if len(data) > _MOST_DIGITS:
+        raise FormatError(f"a number of {len(data)} digits")
     try:
         return float(data)
     except ValueError as error:
@@ -148,6 +150,8 @@ def _quoted(data: bytes) -> bytes:
     return cast("bytes", plain)  # typeshed says str
 
 
+_MOST_DIGITS = 4_300
+"""In the text of a float, as in that of an integer, where Python counts them."""
 _UINT1, _UINT2, _INT4, _UINT4, _UINT8 = "<B", "<H", "<i", "<I", "<Q"
 
 TABLE: tuple[Opcode, ...] = tuple(

@@ -29,10 +29,10 @@ _LEVELS = 4
 on, of which one is a tuple of lists."""
 _BITS_PER_DIGIT = 3.33
 _HASH: Mapping[type, Callable[[Any], Iterable[Any]]] = {
-    set: lambda items: items if type(items) is list else (),
-    frozenset: lambda items: items if type(items) is list else (),
-    OrderedDict: lambda pairs: _first_of_each(pairs) if type(pairs) is list else (),
-    Counter: lambda counts: counts if type(counts) is dict else (),
+    set: lambda items: items if type(items) in (list, tuple) else (),
+    frozenset: lambda items: items if type(items) in (list, tuple) else (),
+    OrderedDict: lambda pairs: _first_of_each(pairs) if type(pairs) in (list, tuple) else (),
+    Counter: lambda counts: counts if type(counts) in (dict, list, tuple) else (),
 }
 """Classes that hash what is in their first argument, and how to get at that."""
 
@@ -475,7 +475,7 @@ class Machine:
     }
 
 
-def _first_of_each(pairs: list[Any]) -> list[Any]:
+def _first_of_each(pairs: Iterable[Any]) -> list[Any]:
     return [pair[0] for pair in pairs if type(pair) in (list, tuple) and pair]
 
 

@@ -17,8 +17,7 @@ import torch
 from torch import _weights_only_unpickler as theirs
 from torch import serialization
 
-from ptfile.errors import FormatError, brief
-from ptfile.machine.keys import check_keys
+from ptfile.errors import brief
 from ptfile.machine.policy import TypeRules
 
 
@@ -120,16 +119,14 @@ class TorchPolicy:
 
     def call(self, target: Any, arguments: Any) -> Any:
         """REDUCE."""
-        if target in (codecs.encode, bytearray) and not _is_written(target, arguments):
-            message = f"Trying to call {target} with arguments that no pickler writes"
-            raise pickle.UnpicklingError(message)
         if id(target) not in self._values:
             message = f"Trying to call reduce for unrecognized function {_text(target)}"
             if hasattr(target, "__self__"):
                 message += f" which belongs to {target.__self__}"
             raise pickle.UnpicklingError(message)
-        if target in (OrderedDict, Counter, set):
-            _check_elements(target, arguments)
+        if target in (codecs.encode, bytearray) and not _is_written(target, arguments):
+            message = f"Trying to call {target} with arguments that no pickler writes"
+            raise pickle.UnpicklingError(message)
         return self._to_validate(target, target(*arguments))
 
     def new(self, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> Any:
@@ -158,18 +155,6 @@ class TorchPolicy:
         if target in torch._tensor_classes and "sparse" in target.__module__:
             torch._utils._sparse_tensors_to_validate.append(made)
         return made
-
-
-def _check_elements(target: Any, arguments: Any) -> None:
-    """Raise UnpicklingError for keys that would take forever to hash."""
-    elements = arguments[0] if type(arguments) is tuple and arguments else ()
-    if type(elements) not in (list, tuple):  # a dict or a set has been looked at already
-        return
-    keys = [pair[0] for pair in elements if type(pair) in (list, tuple) and pair]
-    try:
-        check_keys(keys if target is OrderedDict else elements)
-    except FormatError as error:
-        raise pickle.UnpicklingError(error.problem) from error
 
 
 def _text(target: Any) -> str:

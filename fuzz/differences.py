@@ -253,7 +253,7 @@ ROWS: tuple[Row, ...] = (
     # ptfile loads
     Row(
         "ptfile loads",
-        "No answer from PyTorch in ten seconds, or within the memory that the test gives it",
+        "No answer from PyTorch within the time and memory that the test gives it",
         "ptfile's work is bounded by the size of the file.",
         lambda case: case.theirs == NO_ANSWER,
     ),

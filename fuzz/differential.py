@@ -9,12 +9,14 @@ has no explanation; such files are kept in `.fuzz/finds/differential`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
-import select
+import queue
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,8 +36,10 @@ COUNTS = Path(__file__).parent / "differential.json"
 WORK = Path(".fuzz")
 GENERATED = 20_000
 """Inputs that are made, if no time is given."""
-PATIENCE = 10.0
-"""Seconds that the other process has for one file."""
+PATIENCE = 5.0
+"""Seconds that PyTorch has for one file."""
+_PATIENCE_FOR_OURS = 60.0
+"""Seconds that ptfile has: it never takes as long, but the machine may be busy."""
 _START = 120.0
 """Seconds that it has to import PyTorch."""
 _STORAGES = tuple(bytes(range(size)) for size in SIZES)
@@ -46,39 +50,61 @@ class Beside:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader: threading.Thread | None = None
 
     def case(self, source: str, data: bytes) -> Case:
         """What both make of a file."""
-        if self._process is None or self._process.poll() is not None:
-            command = [sys.executable, "-m", "fuzz.beside_torch"]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-            self._answer(_START)
-        assert self._process.stdin is not None
-        self._process.stdin.write(struct.pack("<Q", len(data)) + data)
-        self._process.stdin.flush()
-        ours = self._answer() or {"error": NO_ANSWER, "text": ""}
-        theirs = self._answer() or {"error": NO_ANSWER, "text": ""}
+        process = self._process or self._start()
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended: then there is no answer either
+            process.stdin.write(struct.pack("<Q", len(data)) + data)
+            process.stdin.flush()
+        ours = self._answer(_PATIENCE_FOR_OURS)
+        theirs = self._answer(PATIENCE)
         if NO_ANSWER in (ours["error"], theirs["error"]):
             self.close()
         return Case(
             source, data, ours["error"], ours["text"], theirs["error"], theirs["text"], tuple(theirs.get("found", ()))
         )
 
-    def _answer(self, patience: float = PATIENCE) -> dict[str, Any] | None:
-        """The next line; None if none comes."""
-        if self._process is None or self._process.stdout is None:
-            return None
-        ready = select.select([self._process.stdout], [], [], patience)[0]
-        line = self._process.stdout.readline() if ready else b""
-        answer: dict[str, Any] | None = json.loads(line) if line else None
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "fuzz.beside_torch"]
+        process = self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._lines = queue.SimpleQueue()
+        self._reader = threading.Thread(target=_read_lines, args=(process.stdout, self._lines), daemon=True)
+        self._reader.start()
+        self._answer(_START)
+        return process
+
+    def _answer(self, patience: float) -> dict[str, Any]:
+        """What is in the next line."""
+        try:
+            line = self._lines.get(timeout=patience)
+        except queue.Empty:
+            line = b""
+        answer: dict[str, Any] = json.loads(line) if line else {"error": NO_ANSWER, "text": ""}
         return answer
 
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
+            if self._reader is not None:
+                self._reader.join()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):
+                    assert pipe is not None
+                    pipe.close()
             self._process = None
+
+
+def _read_lines(stream: Any, lines: queue.SimpleQueue[bytes]) -> None:
+    """All lines of a pipe, which no wait with an end can be put on everywhere; and an empty one behind them."""
+    for line in stream:
+        lines.put(line)
+    lines.put(b"")
 
 
 def corpus_inputs() -> Iterator[tuple[str, bytes]]:

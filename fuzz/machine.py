@@ -49,7 +49,7 @@ def _run(data: bytes, unknown: Literal["error", "inert"], encoding: str = "utf-8
 
 
 def _storage(key: str, nbytes: int, _: DType | None) -> Storage:
-    if not key.isdecimal() or int(key[:4]) >= len(SIZES) or nbytes != SIZES[int(key)]:
+    if key not in map(str, range(len(SIZES))) or nbytes != SIZES[int(key)]:
         raise TensorError(f"there is no storage {key} of {nbytes} bytes")
     return Storage(bytes(range(nbytes)))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import Any
+from typing import Any, Literal
 
 from ptfile._types import Path, Writable
 from ptfile.containers.zip_writer import ALIGNMENT
 from ptfile.errors import UnsupportedError
 from ptfile.formats.legacy_writer import LegacySave
+from ptfile.formats.reachable import ReachableStorages
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 
@@ -24,24 +25,33 @@ def save(
     _use_new_zipfile_serialization: bool = True,
     _disable_byteorder_record: bool = False,
     *,
+    storages: Literal["whole", "reachable"] = "whole",
     storage_alignment: int = ALIGNMENT,
     checksum: bool = True,
 ) -> None:
     """Save an object to a file, in the bytes that `torch.save` of PyTorch 2.13 writes for it.
 
     obj: any object that can be pickled, with tensors anywhere in it. Tensors that share a storage still do when they
-        are loaded; the whole storage is saved, however little of it they show (`tensor.clone()` saves only that).
+        are loaded; the whole storage is saved, however little of it they show, unless `storages` says otherwise.
     f: a path, or an object with `write` and `flush`; nothing else is asked of it, so a pipe will do. A path is written
         beside the file that is there and renamed over it: if the save fails, the old file is as it was.
     pickle_module: the module whose `Pickler` pickles the object, such as `dill` or `cloudpickle`.
     pickle_protocol: 2, as in PyTorch, to 5; 1 works too, and -1 is the highest.
     _use_new_zipfile_serialization: False writes the legacy format, which PyTorch before 1.6 can read. The bytes are
         those of PyTorch but for the keys of the storages: PyTorch uses addresses, which differ each time, and ptfile
-        the numbers `00000000`, `00000001` and on, in the order in which the pickler meets them. The options below are
-        for the zip format.
+        the numbers `00000000`, `00000001` and on, in the order in which the pickler meets them.
 
-    storage_alignment: bytes to whose multiples the records are aligned, as PyTorch's setting of that name.
-    checksum: False leaves the checksums out, as PyTorch's `set_crc32_options(False)`: a damaged file then loads.
+    storages: "whole" saves all of each storage, as PyTorch does. "reachable" leaves out the bytes that no saved tensor
+        reaches: those in front of, behind and between the runs from each tensor's first byte to its last. Tensors whose
+        runs overlap or touch share a storage in the file, others get storages of their own, with their offsets counted
+        from there; shapes and strides stay, for which the bytes that a stride skips inside a run have to stay too. If
+        everything is reached, the file is the same as with "whole". The object is pickled twice for it. Of storages
+        that have not been read only what is saved is, without its checksum, which is over all of a storage
+        (docs/lean-saves.md).
+    storage_alignment: bytes to whose multiples the records of the zip format are aligned, as PyTorch's setting of that
+        name.
+    checksum: False leaves the checksums of the zip format out, as PyTorch's `set_crc32_options(False)`: a damaged file
+        then loads.
 
     Raises OSError if the file cannot be written, and what the pickler raises for objects that cannot be pickled, in
     that case before anything is opened.
@@ -53,6 +63,9 @@ def save(
     if pickle_protocol == 0:
         problem = "with pickle_protocol=0 a file has only text for its storages, which PyTorch cannot read"
         raise UnsupportedError(problem, fix="Leave it at 2")
+    if storages not in ("whole", "reachable"):
+        message = f'storages is {storages!r}: it must be "whole" or "reachable"'
+        raise ValueError(message)
     sink: Sink
     path = None
     if isinstance(f, (str, os.PathLike)):
@@ -63,12 +76,16 @@ def save(
     else:
         message = f"f is a {type(f).__name__}: it must be a path, or an object with write and flush"
         raise TypeError(message)
+    how: dict[str, Any] = {"pickle_module": pickle_module, "pickle_protocol": pickle_protocol}
+    if storages == "reachable":
+        reachable = ReachableStorages(obj, **how)
+        how |= {"storages": reachable, "reducers": reachable.reducers}
     prepared: ZipSave | LegacySave
     if _use_new_zipfile_serialization:
         root = root_for_path(path) if path is not None else root_for_stream()
         options = ZipOptions(not _disable_byteorder_record, storage_alignment, checksum)
-        prepared = ZipSave(obj, root, pickle_module=pickle_module, pickle_protocol=pickle_protocol, options=options)
+        prepared = ZipSave(obj, root, options=options, **how)
     else:
-        prepared = LegacySave(obj, pickle_module=pickle_module, pickle_protocol=pickle_protocol)
+        prepared = LegacySave(obj, **how)
     with sink:
         prepared.write(sink)

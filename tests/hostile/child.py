@@ -133,9 +133,9 @@ def warm_up(way: str, folder: str) -> None:
     path = os.path.join(folder, "honest.pt")
     weight = ptfile.tensor([1.5, 2.5])
     value = {"weight": weight, "array": np.arange(3), "flags": ptfile.tensor([True]), "text": "é", "parts": [(1, 2)]}
-    for options in ({}, {"_use_new_zipfile_serialization": False}):
+    for zipped in (True, False):
         buffer = io.BytesIO()
-        ptfile.save(value, buffer, **options)
+        ptfile.save(value, buffer, _use_new_zipfile_serialization=zipped)
         Path(path).write_bytes(buffer.getvalue())
         with contextlib.suppress(Exception):  # the drop-in refuses the array; it has been imported by then
             WAYS[way].run(path)

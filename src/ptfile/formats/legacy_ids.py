@@ -79,7 +79,12 @@ def view_of(root: Storage | TypedStorage, offset: object, size: object) -> Stora
     start, stop = offset * itemsize, (offset + size) * itemsize
     if stop > storage.nbytes():
         raise TensorError(f"the view of a storage ends at byte {stop} of {storage.nbytes()}")
-    return Storage.deferred(stop - start, lambda: storage.data[start:stop], storage.device)
+    return Storage.deferred(
+        stop - start,
+        lambda: storage.data[start:stop],
+        storage.device,
+        fetch_range=lambda first, last: storage.peek(start + first, start + last),
+    )
 
 
 def with_source_code(name: Any, file: object, text: object) -> Any:

@@ -156,16 +156,18 @@ class LegacyFormatReader:
 
     def _deferred(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
         self.ask(key, nbytes, dtype)
-        storage = self._storages[key] = Storage.deferred(nbytes, lambda: self._read(key))
+        parts = None if isinstance(self._source, StreamSource) else lambda start, stop: self._read(key, start, stop)
+        storage = self._storages[key] = Storage.deferred(nbytes, lambda: self._read(key), fetch_range=parts)
         return storage
 
-    def _read(self, key: str) -> npt.NDArray[np.uint8]:
+    def _read(self, key: str, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
         with located(file=self._source.name):
             place = self._place(key)
             if key in self._arrived:
                 return self._arrived.pop(key)
             asked = self._asked[key]
-            return self._ranges.elements(place + COUNT_SIZE, asked.nbytes, asked.dtype)
+            nbytes = (asked.nbytes if stop is None else stop) - start
+            return self._ranges.elements(place + COUNT_SIZE + start, nbytes, asked.dtype)
 
     def _place(self, key: str) -> int:
         """Where the count of a storage's elements is, which is checked unless it has arrived."""

@@ -68,7 +68,7 @@ class LegacySave:
             ids.persistent_id,
             pickle_module=pickle_module,
             protocol=pickle_protocol,
-            shared_word=SHARED_WORD if reducers is None else None,
+            shared_word=SHARED_WORD if isinstance(self._storages, SavedStorages) else None,
         )
         buffer = io.BytesIO()
 

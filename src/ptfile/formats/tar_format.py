@@ -117,11 +117,11 @@ class TarFormatReader:
             offset = sequence.position
             sequence.skip(nbytes)
 
-            def read() -> Any:
+            def read(start: int = 0, stop: int = nbytes) -> Any:
                 with located(file=self._source.name, record="storages"):
-                    return self._ranges.elements(offset, nbytes, dtype)
+                    return self._ranges.elements(offset + start, stop - start, dtype)
 
-            storage = Storage.deferred(nbytes, read)
+            storage = Storage.deferred(nbytes, read, fetch_range=read)
             self._unread.append(storage)
             return storage
 

@@ -96,7 +96,7 @@ class ZipSave:
             storages.persistent_id,
             pickle_module=pickle_module,
             protocol=pickle_protocol,
-            shared_word=SHARED_WORD if reducers is None else None,
+            shared_word=SHARED_WORD if isinstance(storages, SavedStorages) else None,
         )
         self._pickle = encoder.encode(value)
         self._head = [

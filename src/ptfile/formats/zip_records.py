@@ -130,7 +130,7 @@ class ZipRecords:
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
-        storage = Storage.deferred(nbytes, stored.read)
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=stored.read_range)
         self._unread.append((stored.offset, storage))
         return storage
 
@@ -249,12 +249,30 @@ class StoredBytes:
         self.read_into(data)
         return data
 
+    def read_range(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """The bytes from `start` to `stop`, read without the others and so not checked, but for a deflated record."""
+        if self.record.method != STORED or (start, stop) == (0, self.record.size):
+            return self.read()[start:stop]
+        first, last = start - start % self.unit, stop + -stop % self.unit
+        with located(file=self.reader.source.name, record=self.name):
+            place = self.reader.locate(self.record) + first
+            if self.views is not None:
+                data = np.frombuffer(self.views.view(place, last - first), np.uint8)
+            else:
+                data = np.empty(last - first, np.uint8)
+                self.reader.source.read_into(place, data.data)
+        return self._in_our_order(data)[start - first : stop - first]
+
     def read_into(self, target: npt.NDArray[np.uint8]) -> None:
         """Fill an array with the bytes, and check them."""
         with located(file=self.reader.source.name, record=self.name):
             self.reader.read_into(self.record, target.data)
         if self.unit != 1:
-            target[:] = target.reshape(-1, self.unit)[:, ::-1].reshape(-1)
+            target[:] = self._in_our_order(target)
+
+    def _in_our_order(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The numbers in this machine's byte order."""
+        return data if self.unit == 1 else data.reshape(-1, self.unit)[:, ::-1].copy().reshape(-1)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

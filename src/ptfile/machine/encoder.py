@@ -134,6 +134,15 @@ class Encoder:
         What the pickler raises for an object that cannot be pickled passes through.
         """
         file = _Pieces()
+        self._pickle(value, file)
+        pieces = self._with_real_names(file.pieces)
+        return [without_stand_ins(b"".join(pieces))] if self._stand_ins else pieces
+
+    def visit(self, value: object) -> None:
+        """Pickle it for what reducers and `persistent_id` get to see on the way; the pickle itself is thrown away."""
+        self._pickle(value, _Nowhere())
+
+    def _pickle(self, value: object, file: _Pieces | _Nowhere) -> None:
         pickler = self._pickler(file)
         before = _current.encoder  # a save can begin inside another one, in a signal handler say, at any moment
         _current.encoder = self
@@ -143,10 +152,8 @@ class Encoder:
         finally:
             posing.depth -= 1
             _current.encoder = before
-        pieces = self._with_real_names(file.pieces)
-        return [without_stand_ins(b"".join(pieces))] if self._stand_ins else pieces
 
-    def _pickler(self, file: _Pieces) -> Any:
+    def _pickler(self, file: _Pieces | _Nowhere) -> Any:
         kind = self._pickle_module.Pickler
         if kind is pickle.Pickler:  # it needs no new class each time, which takes longer to make than a small pickle
             pickler: Any = _Pickler(file, self._protocol)
@@ -258,6 +265,13 @@ class _Pieces:
             tail = self.pieces[-1]
             assert isinstance(tail, bytearray)
             tail += data
+        return len(data)
+
+
+class _Nowhere:
+    """What a pickler writes to whose pickle nobody wants."""
+
+    def write(self, data: bytes) -> int:
         return len(data)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 _INTEGERS = {dtypes.qint8: dtypes.int8, dtypes.quint8: dtypes.uint8, dtypes.qint32: dtypes.int32}
-_PER_BYTE = {dtypes.quint4x2: 2, dtypes.quint2x4: 4}
+PER_BYTE = {dtypes.quint4x2: 2, dtypes.quint2x4: 4}
 """Elements in a byte where that is more than one; the first is in the lowest bits."""
 
 
@@ -71,7 +71,7 @@ class QuantizedTensor(Attributed):
         """Raises TensorError if the view lies outside the storage or the scales do not fit the shape."""
         if not dtype.is_quantized:
             raise TensorError(f"a quantized tensor cannot be of {dtype}")
-        per_byte = _PER_BYTE.get(dtype, 1)
+        per_byte = PER_BYTE.get(dtype, 1)
         # Each byte counts as the elements that it holds.
         strides.check_view(storage.nbytes() * per_byte, dtype.itemsize, offset, shape, stride)
         self._storage = storage
@@ -139,7 +139,7 @@ class QuantizedTensor(Attributed):
         return from_numpy((integers - zero_points).astype(np.float32) * scales)
 
     def _integers(self) -> npt.NDArray[np.int64]:
-        per_byte = _PER_BYTE.get(self.dtype)
+        per_byte = PER_BYTE.get(self.dtype)
         if per_byte is None:
             return self.int_repr().numpy().astype(np.int64)
         bits = 8 // per_byte

@@ -42,30 +42,46 @@ class Storage:
     (3, 97, 'cpu')
     """
 
-    __slots__ = ("__weakref__", "_data", "_fetch", "_lock", "_nbytes", "_torch", "device")
+    __slots__ = ("__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_torch", "device")
 
     def __init__(self, data: Buffer | npt.NDArray[Any], device: str = "cpu") -> None:
         flat = _flat(data)
         self._set(flat, flat.size, None, device)
 
-    def _set(self, data: Bytes | None, nbytes: int, fetch: Callable[[], Bytes] | None, device: str) -> None:
+    def _set(
+        self,
+        data: Bytes | None,
+        nbytes: int,
+        fetch: Callable[[], Bytes] | None,
+        device: str,
+        fetch_range: Callable[[int, int], Bytes] | None = None,
+    ) -> None:
         self._data = data
         self._nbytes = nbytes
         self._fetch = fetch
+        self._fetch_range = fetch_range
         self._lock = threading.RLock() if data is None else None
         self._torch: torch.UntypedStorage | None = None
         self.device = str(device)
 
     @classmethod
-    def deferred(cls, nbytes: int, fetch: Callable[[], Bytes] | None, device: str = "cpu") -> Storage:
+    def deferred(
+        cls,
+        nbytes: int,
+        fetch: Callable[[], Bytes] | None,
+        device: str = "cpu",
+        *,
+        fetch_range: Callable[[int, int], Bytes] | None = None,
+    ) -> Storage:
         """A storage whose bytes come later: `fetch()` is called once, when they are first needed.
 
         It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that nobody may ask for.
+        fetch_range: gives the bytes from `start` to `stop` alone, any number of times, for those who want no more.
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
         storage = cls.__new__(cls)
-        cls._set(storage, None, nbytes, fetch, device)
+        cls._set(storage, None, nbytes, fetch, device, fetch_range)
         return storage
 
     @classmethod
@@ -98,7 +114,7 @@ class Storage:
                 f"a storage of {self._nbytes} bytes was given an array of {data.dtype} and shape {data.shape}",
             )
         self._data = np.ascontiguousarray(data)
-        self._fetch = None  # it may hold a file open
+        self._fetch = self._fetch_range = None  # they may hold a file open
 
     @property
     def data(self) -> Bytes:
@@ -106,6 +122,26 @@ class Storage:
         self.load()
         assert self._data is not None
         return self._data
+
+    def peek(self, start: int, stop: int) -> Bytes:
+        """The bytes from `start` to `stop`. Of a storage that has not been read only these are, and they are not kept.
+
+        The checksum of a record is over all of it, so nothing verifies a part.
+        """
+        fetch_range = self._fetch_range
+        if self._data is not None or fetch_range is None:
+            return self.data[start:stop]
+        return fetch_range(start, stop)
+
+    def part(self, start: int, stop: int) -> Storage:
+        """The bytes from `start` to `stop` as a storage: in the same memory, or not read either."""
+        if self.is_loaded:
+            return Storage(self.data[start:stop], self.device)
+
+        def peek(first: int, last: int) -> Bytes:
+            return self.peek(start + first, start + last)
+
+        return Storage.deferred(stop - start, lambda: self.peek(start, stop), self.device, fetch_range=peek)
 
     def nbytes(self) -> int:
         return self._nbytes

@@ -167,6 +167,15 @@ def test_bytes_that_no_tensor_reaches_are_counted(views: list[slice], unreached:
     assert summary_of([large[view] for view in views]).unreached == unreached
 
 
+def test_a_view_of_quantized_elements_leaves_the_others_unreached() -> None:
+    """As with any other tensor; but of elements that share bytes, all are reached."""
+    scale = ptfile.PerTensor(1.0, 0)
+    part = ptfile.QuantizedTensor(ptfile.UntypedStorage(bytes(100)), ptfile.qint8, 10, (20,), (1,), scale)
+    packed = ptfile.QuantizedTensor(ptfile.UntypedStorage(bytes(100)), ptfile.quint4x2, 10, (20,), (1,), scale)
+
+    assert [storage.unreached for storage in summary_of([part, packed]).storages] == [80, 0]
+
+
 def test_a_storage_saved_as_such_reaches_all_its_bytes() -> None:
     """A storage among the values is one of the things that look at its bytes."""
     summary = summary_of([X[0], ptfile.TypedStorage(X.untyped_storage(), ptfile.float32)])

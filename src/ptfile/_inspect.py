@@ -23,6 +23,7 @@ from ptfile.machine.vm import Python2Text
 from ptfile.sources import open_source
 from ptfile.tensors import strides
 from ptfile.tensors.quantized import QuantizedTensor
+from ptfile.tensors.reach import Run, joined, reached
 from ptfile.tensors.storage import Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
@@ -60,7 +61,8 @@ class StorageInfo:
     """Everything in the checkpoint that looks at it, in the order of the file."""
     unreached: int
     """Bytes outside the runs from each tensor's first element to its last. They are in the file all the same: a saved
-    slice brings its whole storage. Gaps inside a run, as in `x[::2]`, are not counted."""
+    slice brings its whole storage, unless it is saved with `storages="reachable"`. Gaps inside a run, as in `x[::2]`,
+    are not counted."""
 
     @property
     def is_shared(self) -> bool:
@@ -155,9 +157,9 @@ class _Storages:
         self._numbers: dict[int, int] = {}
         self._storages: list[Storage] = []
         self._names: list[list[str]] = []
-        self._runs: list[list[tuple[int, int]]] = []
+        self._runs: list[list[Run]] = []
 
-    def number(self, storage: Storage, name: str, run: tuple[int, int]) -> int:
+    def number(self, storage: Storage, name: str, run: Run) -> int:
         """The number of a storage, of which the thing called `name` shows the bytes from `run[0]` to `run[1]`."""
         number = self._numbers.setdefault(id(storage), len(self._storages))
         if number == len(self._storages):
@@ -170,22 +172,14 @@ class _Storages:
 
     def infos(self) -> tuple[StorageInfo, ...]:
         return tuple(
-            StorageInfo(storage.nbytes(), storage.device, tuple(names), storage.nbytes() - _covered(runs))
+            StorageInfo(
+                storage.nbytes(),
+                storage.device,
+                tuple(names),
+                storage.nbytes() - sum(stop - start for start, stop in joined(runs)),
+            )
             for storage, names, runs in zip(self._storages, self._names, self._runs, strict=True)
         )
-
-
-def _covered(runs: list[tuple[int, int]]) -> int:
-    """How many bytes lie in at least one of these runs.
-
-    >>> _covered([(0, 8), (4, 12), (20, 24)])
-    16
-    """
-    covered = reached = 0
-    for start, end in sorted(runs):
-        covered += max(0, end - max(start, reached))
-        reached = max(reached, end)
-    return covered
 
 
 def _summary(file: str, nbytes: int, kind: str, found: Sequence[Leaf]) -> Summary:
@@ -209,10 +203,8 @@ def _summary(file: str, nbytes: int, kind: str, found: Sequence[Leaf]) -> Summar
 def _tensor_info(name: str, tensor: Tensor | QuantizedTensor, storages: _Storages) -> TensorInfo:
     itemsize, storage = tensor.dtype.itemsize, tensor.untyped_storage()
     nbytes = tensor.numel() * itemsize
-    first = tensor.storage_offset() * itemsize
-    run = (first, first + strides.extent(tensor.shape, tensor.stride()) * itemsize)
     if isinstance(tensor, QuantizedTensor):  # a byte may hold several elements
-        nbytes, run = min(nbytes, storage.nbytes()), (0, storage.nbytes())
+        nbytes = min(nbytes, storage.nbytes())
     return TensorInfo(
         name=name,
         dtype=tensor.dtype.name,
@@ -222,7 +214,7 @@ def _tensor_info(name: str, tensor: Tensor | QuantizedTensor, storages: _Storage
         nbytes=nbytes,
         device=tensor.device,
         requires_grad=tensor.requires_grad,
-        storage=storages.number(storage, name, run),
+        storage=storages.number(storage, name, reached(tensor)),
     )
 
 

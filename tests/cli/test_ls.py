@@ -94,12 +94,34 @@ def test_the_device_is_shown_where_it_is_not_always_the_cpu(tmp_path: Path, caps
 
 
 def test_wasted_bytes_are_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A slice that brought its whole storage is told, with what to do."""
+    """At the first tensor of each storage that has any, in the summary, and with what to do."""
     path = tmp_path / "x.pt"
-    ptfile.save(ptfile.arange(1, 1000)[:5], path)
+    large = ptfile.arange(1000)
+    ptfile.save([ptfile.zeros(2), large[:5], large[5:10], ptfile.zeros(9)[8]], path)
     main(["ls", str(path)])
 
-    assert "7.8 KiB are in the file though no tensor reaches them: clone() before saving." in capsys.readouterr().out
+    assert capsys.readouterr().out.partition("\n\n")[2] == (
+        "Name  Dtype    Shape  Size  Shared    Waste\n"
+        "[0]   float32  [2]     8 B\n"
+        "[1]   int64    [5]    40 B  #1      7.7 KiB\n"
+        "[2]   int64    [5]    40 B  #1\n"
+        "[3]   float32  []      4 B             32 B\n"
+        "\n"
+        "4 tensors, 13 elements, 7.9 KiB in 3 storages, 7.8 KiB of them waste\n"
+        "Tensors with the same # share a storage: writing to one changes the other where they overlap.\n"
+        "Waste is in the file though no tensor reaches it. Saved with storages='reachable' it is left out.\n"
+    )
+
+
+def test_what_is_saved_reachable_has_no_waste(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is said of waste then."""
+    path = tmp_path / "x.pt"
+    ptfile.save(ptfile.arange(1000)[:5], path, storages="reachable")
+    main(["ls", str(path)])
+
+    out = capsys.readouterr().out
+    assert "1 tensor, 5 elements, 40 B in 1 storage\n" in out
+    assert "aste" not in out
 
 
 def test_many_values_are_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

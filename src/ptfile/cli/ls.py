@@ -157,6 +157,7 @@ def tensor_table(summary: Summary) -> Table:
     from ptfile.cli.table import Column, Table
 
     marks = _marks(summary)
+    waste = _waste(summary)
     elsewhere = any(tensor.device != "cpu" for tensor in summary.tensors)
     columns = [
         Column("Name", "cyan"),
@@ -165,6 +166,7 @@ def tensor_table(summary: Summary) -> Table:
         Column("Size", right=True),
         *([Column("Device", "magenta")] if elsewhere else []),
         *([Column("Shared", "yellow")] if marks else []),
+        *([Column("Waste", "red", right=True)] if waste else []),
     ]
     rows = [
         (
@@ -174,8 +176,9 @@ def tensor_table(summary: Summary) -> Table:
             text.size(tensor.nbytes),
             *([printable(tensor.device)] if elsewhere else []),
             *([marks.get(tensor.storage, "")] if marks else []),
+            *([waste.get(place, "")] if waste else []),
         )
-        for tensor in summary.tensors
+        for place, tensor in enumerate(summary.tensors)
     ]
     return Table(tuple(columns), rows)
 
@@ -184,6 +187,15 @@ def _marks(summary: Summary) -> dict[int, str]:
     """`#1`, `#2`: a mark for each storage that several names share."""
     shared = [number for number, storage in enumerate(summary.storages) if storage.is_shared]
     return {number: f"#{place}" for place, number in enumerate(shared, 1)}
+
+
+def _waste(summary: Summary) -> dict[int, str]:
+    """The bytes that no tensor reaches, of each storage that has any, by the place of its first tensor."""
+    first: dict[int, int] = {}
+    for place, tensor in enumerate(summary.tensors):
+        first.setdefault(tensor.storage, place)
+    unreached = {place: summary.storages[number].unreached for number, place in first.items()}
+    return {place: text.size(nbytes) for place, nbytes in unreached.items() if nbytes}
 
 
 def value_table(summary: Summary) -> Table:
@@ -201,11 +213,13 @@ def _telling(summary: Summary) -> list[ValueInfo]:
 
 def _notes(summary: Summary) -> Iterator[str]:
     total = (text.count(len(summary.tensors), "tensor"), text.count(summary.elements, "element"))
-    yield f"{', '.join(total)}, {text.size(summary.storage_nbytes)} in {text.count(len(summary.storages), 'storage')}"
+    where = f"{text.size(summary.storage_nbytes)} in {text.count(len(summary.storages), 'storage')}"
+    waste = f", {text.size(summary.unreached)} of them waste" if summary.unreached else ""
+    yield f"{', '.join(total)}, {where}{waste}"
     if any(storage.is_shared for storage in summary.storages):
         yield "Tensors with the same # share a storage: writing to one changes the other where they overlap."
     if summary.unreached:
-        yield f"{text.size(summary.unreached)} are in the file though no tensor reaches them: clone() before saving."
+        yield "Waste is in the file though no tensor reaches it. Saved with storages='reachable' it is left out."
     hidden = len(_telling(summary)) - MOST_VALUES
     if hidden > 0:
         yield f"{text.count(hidden, 'more value')}: --json lists all."

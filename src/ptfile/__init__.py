@@ -8,6 +8,7 @@ tensor([0, 1, 2, 3, 4])
 """
 
 from ptfile._checkpoint import Checkpoint, open
+from ptfile._digest import digest
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._save import save
@@ -130,6 +131,7 @@ __all__ = [
     "complex32",
     "complex64",
     "complex128",
+    "digest",
     "empty",
     "float4_e2m1fn_x2",
     "float8_e4m3fn",

@@ -351,3 +351,25 @@ def test_no_bytes_make_it_fail_otherwise(content: bytes) -> None:
     outcome(content)
     outcome(b"PK\3\4" + content + zs.end_records(1, len(content), 4))
     outcome(content + zs.end_records(1, len(content), 0))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_record_is_checked_without_being_kept(method: int) -> None:
+    """Damage anywhere in it is an error that says where."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as file:
+        file.writestr("a/x", os.urandom(3_000_000))
+    sound = through_a_file(stream.getvalue())
+    record = sound.record("x")
+    assert record is not None
+    sound.check(record)
+    damaged = bytearray(stream.getvalue())
+    damaged[2_500_000] ^= 1
+    with pytest.raises(FormatError, match=r"x: its (checksum is|compressed bytes are|header)"):
+        through_a_file(bytes(damaged)).check(record)
+
+
+def test_a_record_without_a_checksum_passes_the_check() -> None:
+    """There is nothing to check it by."""
+    made = reader(written({"x": b"content"}, checksum=False))
+    made.check(next(iter(made.records.values())))

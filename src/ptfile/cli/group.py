@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "ls": "List the tensors of a checkpoint.",
         "scan": "Say what the pickles in files would do if they were run.",
+        "digest": "Print a hash of what is in checkpoints, however they were saved.",
     },
 )
 """Every subcommand and what `--help` says of it. Each is the object `command` in the module of its name here."""

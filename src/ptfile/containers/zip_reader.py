@@ -114,6 +114,20 @@ class ZipReader:
             self._place(error, record)
             raise
 
+    def check(self, record: Record) -> None:
+        """Read a record a piece at a time for its checksum, if it has one. Raises as `read` does."""
+        if record.method != zs.STORED:
+            self.read(record)
+            return
+        try:
+            place, crc = self._locate(record), 0
+            for start in range(0, record.size if record.crc else 0, _PIECE):
+                crc = isal_zlib.crc32(self._source.read(place + start, min(_PIECE, record.size - start)), crc)
+            _check_crc(record, crc)
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+
     def _place(self, error: PtfileError, record: Record) -> None:
         """Tell an error where it was seen. (`errors.located` would be set up for each record, errors or none.)"""
         try:

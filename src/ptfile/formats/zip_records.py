@@ -130,7 +130,8 @@ class ZipRecords:
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=stored.read_range)
+        parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts)
         self._unread.append((stored.offset, storage))
         return storage
 
@@ -250,9 +251,9 @@ class StoredBytes:
         return data
 
     def read_range(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """The bytes from `start` to `stop`, read without the others and so not checked, but for a deflated record."""
-        if self.record.method != STORED or (start, stop) == (0, self.record.size):
-            return self.read()[start:stop]
+        """The bytes from `start` to `stop` of a record that is not deflated, read without the others: not checked."""
+        if (start, stop) == (0, self.record.size):
+            return self.read()
         first, last = start - start % self.unit, stop + -stop % self.unit
         with located(file=self.reader.source.name, record=self.name):
             place = self.reader.locate(self.record) + first

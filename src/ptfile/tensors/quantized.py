@@ -139,16 +139,17 @@ class QuantizedTensor(Attributed):
         return from_numpy((integers - zero_points).astype(np.float32) * scales)
 
     def _integers(self) -> npt.NDArray[np.int64]:
-        per_byte = PER_BYTE.get(self.dtype)
-        if per_byte is None:
+        if self.dtype not in PER_BYTE:
             return self.int_repr().numpy().astype(np.int64)
+        view = Tensor(Storage(self.unpacked()), dtypes.uint8, self._offset, self.shape, self._stride)
+        return view.numpy().astype(np.int64)
+
+    def unpacked(self) -> npt.NDArray[np.uint8]:
+        """All elements of the storage, one in a byte, where several share one."""
+        per_byte = PER_BYTE.get(self.dtype, 1)
         bits = 8 // per_byte
         data = self._storage.data
-        elements = np.stack([data >> (bits * place) & ((1 << bits) - 1) for place in range(per_byte)], axis=1).reshape(
-            -1
-        )
-        view = Tensor(Storage(elements), dtypes.uint8, self._offset, self.shape, self._stride)
-        return view.numpy().astype(np.int64)
+        return np.stack([data >> (bits * place) & ((1 << bits) - 1) for place in range(per_byte)], axis=1).reshape(-1)
 
     def numpy(self) -> npt.NDArray[Any]:
         """The dequantized numbers: a copy."""

@@ -31,6 +31,7 @@ from ptfile.tensors.constants import LAYOUTS
 from ptfile.tensors.python_side import PythonSide
 from tests.formats.zip_file import zip_of
 from tests.golden.corpus import Corpus, files
+from tests.golden.outcome import natural_encoding
 from tests.golden.walk import Node
 
 
@@ -383,3 +384,31 @@ def test_what_is_described_alike_has_one_digest_in_all_versions_and_formats(corp
         count += 1
     assert count > 3000
     assert {case for (case, _), found in digests.items() if len(found) > 1} == set(OTHER_CONTENT)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pickle_protocol": 4, "storages": "reachable"},
+        {"_use_new_zipfile_serialization": False, "pickle_protocol": 5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("version", ["synthetic", "torch-1.0.1-py2.7", "torch-2.13.0-py3.11"])
+def test_what_is_loaded_and_saved_again_has_the_same_digest(
+    corpus: Corpus, version: str, options: dict[str, Any]
+) -> None:
+    """In whatever way: tar, legacy and zip files, TorchScript and packages, of every kind of object."""
+    count = 0
+    for file in files():
+        if file.version != version or file.kind == "dcp":
+            continue
+        encoding = natural_encoding(file)
+        with corpus.opened(file) as opened:
+            made = ptfile.digest(opened, encoding=encoding)
+        with corpus.opened(file) as opened:
+            value = ptfile.load(opened, encoding=encoding, unknown="inert")
+        assert digest_of(value, **options) == made, file.name
+        count += 1
+    assert count > (10 if version == "synthetic" else 150)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,3 +186,55 @@ def test_typed_storage_without_numpy_type_has_no_values() -> None:
     assert len(typed) == 2
     with pytest.raises(UnsupportedError):
         typed.tolist()
+
+
+def deferred_digits() -> tuple[Storage, list[object]]:
+    """A storage of the bytes 0 to 9, not read, and a list of what is asked for."""
+    asked: list[object] = []
+
+    def fetch() -> Any:
+        asked.append("all")
+        return np.arange(10, dtype=np.uint8)
+
+    def fetch_range(start: int, stop: int) -> Any:
+        asked.append((start, stop))
+        return np.arange(start, stop, dtype=np.uint8)
+
+    return Storage.deferred(10, fetch, "cuda:0", fetch_range=fetch_range), asked
+
+
+def test_a_peek_reads_only_what_is_asked_for_and_keeps_nothing() -> None:
+    """Once the storage has been read, it is a view of that."""
+    storage, asked = deferred_digits()
+    assert storage.peek(3, 5).tolist() == [3, 4]
+    assert not storage.is_loaded
+    storage.load()
+    storage.data[4] = 99
+    assert storage.peek(3, 5).tolist() == [3, 99]
+    assert asked == [(3, 5), "all"]
+
+
+def test_a_peek_into_a_storage_that_has_no_parts_reads_it() -> None:
+    """There is no other way."""
+    storage = Storage.deferred(10, lambda: np.arange(10, dtype=np.uint8))
+    assert storage.peek(3, 5).tolist() == [3, 4]
+    assert storage.is_loaded
+
+
+def test_a_part_of_a_storage_that_was_read_shares_its_memory() -> None:
+    """And its device tag."""
+    storage = Storage(bytearray(10), "cuda:0")
+    part = storage.part(3, 5)
+    part.data[0] = 7
+    assert (storage[3], part.nbytes(), part.device) == (7, 2, "cuda:0")
+
+
+def test_a_part_of_a_storage_that_was_not_read_is_not_either() -> None:
+    """It can be peeked into, and read."""
+    storage, asked = deferred_digits()
+    part = storage.part(3, 8)
+    assert (part.is_loaded, part.device, asked) == (False, "cuda:0", [])
+    assert part.peek(1, 3).tolist() == [4, 5]
+    assert part.tolist() == [3, 4, 5, 6, 7]
+    assert asked == [(4, 6), (3, 8)]
+    assert not storage.is_loaded

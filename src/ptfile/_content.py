@@ -114,7 +114,7 @@ _ATOMS: Mapping[type, Callable[[Any], bytes]] = {
     bytearray: lambda value: b"bytearray:" + value,
     type(...): _written,
     type(NotImplemented): _written,
-    range: lambda value: f"range:{value.start},{value.stop},{value.step}".encode(),
+    range: lambda value: f"range:{value.start:x},{value.stop:x},{value.step:x}".encode(),
     datetime.datetime: _written,
     datetime.date: _written,
     datetime.time: _written,

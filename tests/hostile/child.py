@@ -56,6 +56,8 @@ class Watch:
     def _see(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.path is None or not event.startswith(_WATCHED):
             return
+        if event == "ctypes.cdata":  # the address of a PyTorch storage as bytes to read into: the drop-in's own doing
+            return
         if event == "open" and arguments[0] in (self.path, Path(self.path)) and "w" not in (arguments[1] or "r"):
             return
         self.events.append(f"{event} {str(arguments)[:200]}")

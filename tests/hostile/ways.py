@@ -18,9 +18,9 @@ from tests.hostile.case import Case, Fails, Loads, Outcome, PyTorchs, Refuses
 
 _SMALL = 1 << 12
 """Elements that are read one by one; of larger tensors only the storage is read."""
-_LEFT_TO_PYTORCH = 60
-"""From this case on files are of formats that the drop-in does not read itself."""
-_BUILT_BY_PYTORCH = frozenset({*range(14, 21), 25, 33, 36, *range(38, 48)})
+_LEFT_TO_PYTORCH = (60, 64)
+"""TorchScript, and what is no checkpoint."""
+_BUILT_BY_PYTORCH = frozenset({*range(14, 21), 25, 33, 36, *range(38, 48), 62})
 """Cases about what objects are given: with the drop-in they are PyTorch's own objects."""
 
 
@@ -46,7 +46,7 @@ def _lenient(case: Case) -> Outcome:
 
 def _drop_in(case: Case) -> Outcome | None:
     """PyTorch's rules and PyTorch's errors."""
-    if case.number >= _LEFT_TO_PYTORCH:
+    if case.number in _LEFT_TO_PYTORCH:
         return None
     if case.number in _BUILT_BY_PYTORCH:
         return PyTorchs()
@@ -78,6 +78,18 @@ def _drop_in_load(path: str) -> Any:
     return ptfile.torch.load(path, weights_only=True)
 
 
+def _scan(path: str) -> None:
+    """A scan raises nothing, and says what a load does."""
+    verdict = ptfile.scan(path).verdict
+    try:
+        ptfile.load(path)
+    except ptfile.UnsafeError:
+        assert verdict is not None
+        assert verdict.value == "unsafe"
+    except ptfile.PtfileError:
+        pass
+
+
 WAYS: dict[str, Way] = {
     "path": Way(ptfile.load, _same),
     "file": Way(lambda path: ptfile.load(io.BytesIO(Path(path).read_bytes())), _same),
@@ -85,6 +97,7 @@ WAYS: dict[str, Way] = {
     "lazy": Way(_read_lazily, _same),
     "inert": Way(lambda path: ptfile.load(path, unknown="inert"), _lenient),
     "inspect": Way(ptfile.inspect, _lenient, loads=False),
+    "scan": Way(_scan, lambda _: Loads(), loads=False),
     **({"torch": Way(_drop_in_load, _drop_in, loads=False)} if importlib.util.find_spec("torch") else {}),
 }
 

@@ -56,7 +56,7 @@ def list_files(source: Source, limits: Limits) -> Iterator[Member]:
     """
     count = 0
     try:
-        with tarfile.open(fileobj=AsFile(source), mode="r:") as tar:
+        with tarfile.open(fileobj=AsFile(source), mode="r:", tarinfo=_Info) as tar:
             for info in tar:
                 if info.type in _PLAIN_FILES:
                     yield _checked(info, source)

@@ -318,6 +318,8 @@ class _Recorder:
             real.update if is_plain and real.update else noting(real.update, f"the pickle stores items in a {name}"),
             real.add if is_plain and real.add else noting(real.add, f"the pickle adds elements to a {name}"),
             noting(real.set_state, f"the pickle gives a state to a {name}"),
+            unguarded=real.unguarded,
+            weigh=real.weigh,
         )
 
 

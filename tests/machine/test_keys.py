@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
@@ -75,10 +76,70 @@ def test_keys_that_are_chosen_to_have_one_hash_are_refused(key: Any) -> None:
     assert caught.value.limit == "collisions"
     target: dict[Any, Any] = {}
     some = checks()
-    for one in keys[:100]:
+    for one in keys[:63]:
         some.check(target, [one])
+        target[one] = None
     with pytest.raises(LimitError):
-        some.check(target, keys[100:101])
+        some.check(target, keys[63:64])
+
+
+def meeting(bits: int) -> list[int]:
+    """Integers with hashes of their own that all look at the places of those before them, in a table of 2**bits."""
+    size = 1 << bits
+    chain, place = [], 12_345 % size
+    for _ in range(size // 3):  # what is left when the table grows to this size
+        chain.append(place)
+        place = (5 * place + 1) % size
+    early = set(chain[: size // 24])
+    found: list[int] = []
+    taken, chance = set(chain), random.Random(1)
+    while len(found) < size // 3 - 2:
+        key = chance.randrange(size, 1 << (bits + 10))
+        place, perturb = key % size, key
+        while place in taken and perturb:
+            perturb >>= 5
+            place = (place * 5 + perturb + 1) % size
+        if place in early and not perturb:
+            found.append(key)
+    return [*chain, *dict.fromkeys(found)]
+
+
+def test_integers_that_meet_in_the_table_are_refused() -> None:
+    """Though no two have one hash."""
+    keys = meeting(12)
+    assert len(set(keys)) > 2_000
+    with pytest.raises(LimitError) as caught:
+        checks().check({}, keys)
+    assert caught.value.limit == "collisions"
+
+
+HONEST = {
+    "numbers": range(50_000),
+    "negative": range(-50_000, 0),
+    "every 4096th": range(0, 4096 * 50_000, 4096),
+    "large steps": range(0, 50_000 << 40, 1 << 40),
+    "random": [random.Random(3).randrange(1 << 60) + number for number in range(20_000)],
+    "hashes": [hash(str(number)) for number in range(50_000)],
+    "addresses": [id(value) for value in [object() for _ in range(50_000)]],
+    "pairs": [(row, column) for row in range(200) for column in range(200)],
+    "floats": [number / 7 for number in range(50_000)],
+    "whole floats": [float(number) for number in range(50_000)],
+    "huge": [number << 80 for number in range(20_000)],
+}
+
+
+@pytest.mark.parametrize("into_set", [False, True])
+@pytest.mark.parametrize("kind", HONEST)
+def test_honest_keys_pass(kind: str, into_set: bool) -> None:
+    """Also where they are regular; in one batch or in many."""
+    keys = list(HONEST[kind])
+    checks(1_000_000).check(set() if into_set else {}, keys, into_set=into_set)
+    target: dict[Any, None] = {}
+    some = checks(1_000_000)
+    for start in range(0, len(keys), 1_000):
+        batch = keys[start : start + 1_000]
+        some.check(target, batch)
+        target.update(dict.fromkeys(batch))
 
 
 def test_one_key_in_many_containers_is_no_collision() -> None:

@@ -1,26 +1,31 @@
 """Which values may be keys of dicts and elements of sets.
 
 Hashing a tuple walks all of it, recursing in C, and walks a part as often as it is shared: a few bytes of pickle can
-make that take forever, or overflow the stack. And where many keys have one hash, each is compared with all before it.
-So keys are measured before they are hashed. Texts and bytes need no care: their hashes cannot be foreseen. Integers
-whose hashes differ can still be chosen to meet in the table of a dict; that is not bounded here (docs/limits.md).
+make that take forever, or overflow the stack. So keys are measured before they are hashed. And keys can be chosen to
+meet in the table of a dict or set, where each would look at the places of all before it. So they are placed here first,
+in a table that counts the looks. Texts and bytes need no care: their hashes cannot be foreseen.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ptfile.errors import FormatError, LimitError
 
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), complex})
 _UNFORESEEN = frozenset({str, bytes, bool, type(None)})
-_OWN_HASH = (1 << 61) - 1
-"""Integers below that are their own hash, on every machine that has 64 bits."""
 _MOST_PARTS = 10_000
 _MOST_LEVELS = 100
-_MOST_COLLISIONS = 100
-"""Keys of one container with one hash. Among honest ones, even two are a rare accident."""
+_FEW = 64
+"""Keys of one container that may meet as they like."""
+_SPARE_LOOKS, _LOOKS_PER_KEY = 1_000, 64
+"""At places that are taken. There is about one for each honest key; up to twenty for multiples of large powers of 2."""
+_MOST_EQUAL = 16
+"""Keys of one container with one hash, which are compared with each other. Two are a rare accident."""
+_LINEAR = 9
+"""LINEAR_PROBES, Objects/setobject.c: places behind the first that a set looks at before it jumps."""
+_ALL_BITS = (1 << 64) - 1
 
 
 class KeyChecks:
@@ -31,21 +36,38 @@ class KeyChecks:
         self._allowed = allowed
         self._most_parts = most_parts
         self._parts = 0
-        self._hashes: Counter[tuple[int, int]] = Counter()
-        self._targets: dict[int, object] = {}  # so that no other container gets the address of one
+        self._tables: dict[int, _Table] = {}  # by the address of the container, which they keep alive
 
-    def check(self, target: object, keys: Iterable[object]) -> None:
-        """Raise FormatError unless every key can be hashed; LimitError if that could take long.
+    def check(self, target: Any, keys: Iterable[object], *, into_set: bool = False) -> None:
+        """Raise FormatError unless every key can be hashed; LimitError if that, or storing them, could take long.
 
-        target: what the keys are put into.
+        target: the container that they are put into, or for which they are collected.
         """
+        hashes = []
+        others = 0
         for key in keys:
             kind = type(key)
-            if kind in _UNFORESEEN or (kind is int and -_OWN_HASH < key < _OWN_HASH):  # type: ignore[operator]
+            if kind in _UNFORESEEN:
+                others += 1
                 continue
             if kind not in _PLAIN:
                 self._measure(key)
-            self._count(target, key)
+            hashes.append(_hash(key))
+        if hashes:
+            self._place(target, hashes, others, into_set)
+
+    def _place(self, target: Any, hashes: list[int], others: int, into_set: bool) -> None:
+        known = target if isinstance(target, dict | set) else ()
+        if len(known) + len(hashes) < _FEW:
+            return
+        table = self._tables.get(id(target))
+        if table is None:
+            before = [hash(key) for key in known if type(key) not in _UNFORESEEN]
+            table = self._tables[id(target)] = _Table(target, into_set, len(known) - len(before))
+            hashes = before + hashes
+        table.others += others
+        for value in hashes:
+            table.add(value)
 
     def _measure(self, key: object) -> None:
         parts = 0
@@ -72,16 +94,66 @@ class KeyChecks:
             problem = "keys of dicts have too many parts, all together"
             raise LimitError(problem, limit="shared", allowed=self._most_parts, actual=self._parts)
 
-    def _count(self, target: object, key: object) -> None:
-        self._targets[id(target)] = target
-        try:
-            place = id(target), hash(key)
-        except Exception as error:  # a class may have exceptions of its own (numpy's times without a unit)
-            raise _no_key(key) from error
-        self._hashes[place] += 1
-        if self._hashes[place] > _MOST_COLLISIONS:
-            problem = "keys are chosen so that they all have one hash"
-            raise LimitError(problem, limit="collisions", allowed=_MOST_COLLISIONS, actual=_MOST_COLLISIONS + 1)
+
+class _Table:
+    """The places of a dict (Objects/dictobject.c) or a set, as far as the hashes that can be foreseen fill them."""
+
+    __slots__ = ("_count", "_hashes", "_into_set", "_looks", "_taken", "others", "target")
+
+    def __init__(self, target: Any, into_set: bool, others: int) -> None:
+        self.target = target
+        self.others = others
+        """Other keys, of which it is only known that they need places too."""
+        self._into_set = into_set
+        self._hashes: dict[int, int] = {}  # with how many keys have them
+        self._count = 0
+        self._taken = bytearray()
+        self._looks = 0
+
+    def add(self, value: int) -> None:
+        """Raise LimitError if the keys meet too often."""
+        self._count += 1
+        equal = self._hashes[value] = self._hashes.get(value, 0) + 1
+        if equal > _MOST_EQUAL:
+            raise _collision(_MOST_EQUAL, equal)
+        used = self._count + self.others
+        if used * 3 > len(self._taken) * 2:
+            self._taken = bytearray(1 << ((3 * used + 1) // 2 - 1).bit_length())
+            for other, equal in self._hashes.items():
+                for _ in range(equal):
+                    self._place(other)
+        else:
+            self._place(value)
+        allowed = _SPARE_LOOKS + _LOOKS_PER_KEY * self._count
+        if self._looks > allowed:
+            raise _collision(allowed, self._looks)
+
+    def _place(self, value: int) -> None:
+        taken = self._taken
+        mask = len(taken) - 1
+        perturb, place = value & _ALL_BITS, value & mask
+        while taken[place]:
+            self._looks += 1
+            if self._into_set and place + _LINEAR <= mask:
+                free = taken.find(0, place, place + _LINEAR + 1)
+                if free >= 0:
+                    place = free
+                    break
+            perturb >>= 5
+            place = (place * 5 + perturb + 1) & mask
+        taken[place] = 1
+
+
+def _collision(allowed: int, actual: int) -> LimitError:
+    problem = "keys are chosen so that they meet in the table of their container"
+    return LimitError(problem, limit="collisions", allowed=allowed, actual=actual)
+
+
+def _hash(key: object) -> int:
+    try:
+        return hash(key)
+    except Exception as error:  # a class may have exceptions of its own (numpy's times without a unit)
+        raise _no_key(key) from error
 
 
 def _no_key(value: object) -> FormatError:

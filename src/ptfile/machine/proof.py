@@ -36,10 +36,17 @@ class Role(Enum):
 
 # What the model of the stack knows of a value, each a byte.
 _PLAIN, _TUPLE, _LIST, _DICT, _ORDERED, _TENSOR, _FUNCTION = b"a", b"t", b"l", b"d", b"o", b"T", b"P"
+_NUMBER = b"i"
+"""A plain value that is no text: its hash can be chosen."""
+_KEYS = _PLAIN + _NUMBER
+_CODES = _NUMBER + _PLAIN
+"""Of a value without and with a reference to the memo."""
+_MOST_NUMBERS = 1_000
+"""Keys of one dict that are no texts: more of them the vm has to look at, since they may be chosen to collide."""
 _DICTS = (_DICT, _ORDERED)
 _OPEN_STATE, _STATE = b"n", b"m"
 """A dict that is to have one item, called `_metadata`, before and behind it."""
-_PARAMETER = _FUNCTION + _TENSOR + _PLAIN + _ORDERED
+_PARAMETER = _FUNCTION + _TENSOR + _NUMBER + _ORDERED
 """What a parameter is made of."""
 _NO_VALUES = _FUNCTION + _OPEN_STATE + _STATE
 """Nothing else may come of these than what they are there for."""
@@ -83,6 +90,7 @@ class _Proof:
         self._met: set[tuple[bytes, ...]] = set()  # what tensors have taken out of the memo, all together
         self._values = bytearray()  # kinds of the values above the innermost mark
         self._below: list[bytearray] = []  # those below each mark
+        self._numbers: dict[tuple[int, int], int] = {}  # keys that are no texts, by the place of their dict
 
     def run(self) -> None:
         """Raise _NoProofError unless there is a proof."""
@@ -142,11 +150,12 @@ class _Proof:
             raise _NoProofError
         references = self._phrases.value.findall(self._data, self._position, match.end())
         unknown = set(references) - self._texts - {b""}
-        kinds = _PLAIN * len(references)
+        kinds = bytes(map(_CODES.__getitem__, map(bool, references)))
         if unknown:
             others = {reference: self._other(reference) for reference in unknown if self._is_other(reference)}
             if others:  # what the memo gives is no text
-                kinds = b"".join([others.get(reference, _PLAIN) for reference in references])
+                plain = {b"": _NUMBER, **others}
+                kinds = b"".join([plain.get(reference, _PLAIN) for reference in references])
             puts = [reference for reference in references if reference.startswith((b"q", b"r"))]
             self._puts(puts)
             self._texts.update(map(_get, puts))
@@ -270,19 +279,26 @@ class _Proof:
 
     def _make_tuple(self, items: bytearray) -> None:
         put = self._with_put(_TUPLE)
-        if items == _PLAIN * len(items) and len(items) <= _SHORT:
+        if not items.translate(None, _KEYS) and len(items) <= _SHORT:
             self._tuples.add(_get(put))
 
     def _set_items(self) -> None:
         items = self._to_mark()
-        keys = items[::2]
-        _check(len(items) % 2 == 0 and keys == _PLAIN * len(keys) and self._values[-1:] in _DICTS)
-        self._position += 1
+        _check(len(items) % 2 == 0 and self._values[-1:] in _DICTS)
+        self._put_under(items[::2])
 
     def _set_item(self) -> None:
         target, key = self._values[-3:-2], self._values[-2:-1]
-        _check(key == _PLAIN and target in (*_DICTS, _OPEN_STATE) and _are_values(self._values[-1:]))
+        _check(target in (*_DICTS, _OPEN_STATE) and _are_values(self._values[-1:]))
         self._values[-3:] = _STATE if target == _OPEN_STATE else target
+        self._put_under(key)
+
+    def _put_under(self, keys: bytearray) -> None:
+        """Items go into the dict at the top."""
+        _check(bool(keys) and not keys.translate(None, _KEYS))
+        place = len(self._below), len(self._values)
+        self._numbers[place] = self._numbers.get(place, 0) + keys.count(_NUMBER)
+        _check(self._numbers[place] <= _MOST_NUMBERS)
         self._position += 1
 
     def _appends(self) -> None:
@@ -310,6 +326,7 @@ class _Proof:
     def _add(self, kinds: bytes, end: int, put: bytes = b"") -> None:
         self._put(put)
         self._values += kinds
+        self._numbers.pop((len(self._below), len(self._values)), None)
         self._position = end
 
     _steps: ClassVar[Mapping[bytes, Callable[[_Proof], None]]] = {

@@ -245,7 +245,7 @@ class Machine:
 
     def _frozenset(self, _: Argument) -> None:
         items = self._pop_mark()
-        self._keys.check(items, items)
+        self._keys.check(items, items, into_set=True)
         self._stack.append(frozenset(items))
 
     def _append(self, _: Argument) -> None:
@@ -288,7 +288,7 @@ class Machine:
         add = self._policy.rules(type(target)).add
         if add is None:
             raise FormatError(f"the pickle adds elements to a {type(target).__name__}")
-        self._keys.check(target, items)
+        self._keys.check(target, items, into_set=True)
         add(target, items)
 
     def _pairs(self, target: Any, items: list[Any]) -> list[tuple[Any, Any]]:
@@ -353,7 +353,8 @@ class Machine:
         if type(arguments) is tuple:
             self._hand(arguments)
             if type(target) is type and target in _HASH and arguments:
-                self._keys.check(arguments[0], _HASH[target](arguments[0]))
+                first = arguments[0]
+                self._keys.check(first, _HASH[target](first), into_set=target in (set, frozenset))
         made = self._policy.call(target, arguments)
         self._note(made, self._policy.rules(type(made)))
         if type(made) is InertName:  # one name looked up in another

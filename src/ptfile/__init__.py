@@ -11,8 +11,10 @@ from ptfile._checkpoint import Checkpoint, open
 from ptfile._digest import digest
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
+from ptfile._repair import LostTensor, Repair, repair
 from ptfile._save import save
 from ptfile._scan import Scan, scan
+from ptfile._verify import Damage, Verification, verify
 from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, UnsafeError, UnsupportedError
 from ptfile.formats.modules import state_dict
 from ptfile.formats.scan_report import PickleReport, Problem, Verdict
@@ -83,6 +85,7 @@ from ptfile.tensors.tensor import Tensor
 __all__ = [
     "Checkpoint",
     "DType",
+    "Damage",
     "Device",
     "Finding",
     "FormatError",
@@ -92,6 +95,7 @@ __all__ = [
     "Layout",
     "LimitError",
     "Limits",
+    "LostTensor",
     "MemoryFormat",
     "NameUse",
     "NestedTensor",
@@ -103,6 +107,7 @@ __all__ = [
     "PtfileError",
     "QScheme",
     "QuantizedTensor",
+    "Repair",
     "Scan",
     "Size",
     "SparseCompressedTensor",
@@ -118,6 +123,7 @@ __all__ = [
     "UntypedStorage",
     "ValueInfo",
     "Verdict",
+    "Verification",
     "WrapperTensor",
     "arange",
     "bcomplex32",
@@ -164,6 +170,7 @@ __all__ = [
     "quint2x4",
     "quint4x2",
     "quint8",
+    "repair",
     "save",
     "scan",
     "state_dict",
@@ -179,5 +186,6 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "verify",
     "zeros",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ptfile._names import Attribute, Key, Path, Step, join
+from ptfile._names import Attribute, Key, Path, Step, distinct, join
 from ptfile.errors import LimitError
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
@@ -20,6 +20,8 @@ from ptfile.tensors.nested import JaggedTensor, NestedTensor
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.quantized import PerChannel, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
+from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.tensor import Tensor
 
 NAME_CHARACTERS = 1 << 28
 """Characters of all names together; a million tensors with names of 60 characters are a quarter of this."""
@@ -125,7 +127,7 @@ def _steps(value: object) -> _Steps:
         if not _is_leaf(value):
             yield from ((Key(index), item) for index, item in enumerate(value))
     elif isinstance(value, Attributed):
-        yield from _attributes(_parts(value))
+        yield from _attributes(parts(value))
         if value.python_side is not None:
             yield from _attributes(value.attributes)
 
@@ -148,7 +150,28 @@ def _inert_steps(record: InertRecord) -> _Steps:
         yield Attribute("inert_keywords"), record.inert_keywords
 
 
-def _parts(tensor: Attributed) -> dict[str, object]:
+def storage_of(value: object) -> Storage | None:
+    """The storage that a leaf looks at itself; tensors of other layouts look at none but through their parts."""
+    if isinstance(value, (Tensor, QuantizedTensor)):
+        return value.untyped_storage()
+    if isinstance(value, TypedStorage):
+        return value.untyped()
+    return value if isinstance(value, Storage) else None
+
+
+def names_by_storage(root: object, limits: Limits) -> dict[int, tuple[str, ...]]:
+    """The names of all that look at each storage, by the storage's `id`. Raises LimitError as `walk` does."""
+    leaves = list(walk(root, limits))
+    names = distinct([leaf.name for leaf in leaves], [leaf.path for leaf in leaves])
+    found: dict[int, list[str]] = {}
+    for name, leaf in zip(names, leaves, strict=True):
+        storage = storage_of(leaf.value)
+        if storage is not None:
+            found.setdefault(id(storage), []).append(name)
+    return {identity: tuple(those) for identity, those in found.items()}
+
+
+def parts(tensor: Attributed) -> dict[str, object]:
     """The tensors that a tensor of another layout is made of, by the names of the methods that give them."""
     if isinstance(tensor, SparseTensor):
         return {"indices": tensor.indices(), "values": tensor.values()}

@@ -94,3 +94,14 @@ def tell(path: str) -> str:
     except ptfile.PtfileError as error:
         return f"{error.file}, {error.record}, {error.offset}: {error.problem}. {error.fix}"
     return ""
+
+
+def rescue(path: Path) -> list[str]:
+    result = ptfile.verify(path, progress=lambda done, total: print(done / total))
+    assert_type(result, ptfile.Verification)
+    assert_type(result.ok, bool)
+    assert_type(result.damage, tuple[ptfile.Damage, ...])
+    report = ptfile.repair(path, path.with_name("out.pt"))
+    assert_type(report, ptfile.Repair)
+    assert_type(report.lost, tuple[ptfile.LostTensor, ...])
+    return [f"{tensor.name}: {tensor.problem}" for tensor in report.lost]

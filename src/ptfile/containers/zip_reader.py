@@ -252,7 +252,7 @@ def _check_crc(record: Record, crc: int) -> None:
     if record.crc and crc != record.crc:
         raise FormatError(
             f"its checksum is {crc:#010x} and should be {record.crc:#010x}: some of its bytes have changed",
-            fix="Copy or download the file again",
+            fix="Copy or download the file again, or save what is left of it: ptfile repair",
         )
 
 

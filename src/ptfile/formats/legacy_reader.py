@@ -143,6 +143,16 @@ class LegacyFormatReader:
         if isinstance(self._source, FileObjectSource):
             self._source.leave_at(self._end if behind_storages else self._start)
 
+    def check_counts(self) -> None:
+        """Hold the counts before all storages against what the pickle says, and read nothing else of them.
+
+        Raises TensorError, and FormatError where the file ends before them. For after `load`.
+        """
+        assert self._places is not None
+        with located(file=self._source.name):
+            for key, place in self._places.items():
+                self._check_count(key, self._ranges.number(place, COUNT_SIZE), place)
+
     def _read_head(self) -> bool:
         """Check the first three pickles. Returns whether a little-endian machine wrote the file."""
         if self._pickles.next().plain() != LEGACY_MAGIC:

@@ -8,11 +8,12 @@ from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats import export_format, package_format, torchscript_format
+from ptfile.formats.diagnosis import broken_zip, no_checkpoint
 from ptfile.formats.legacy_reader import LegacyFormatReader
 from ptfile.formats.reader import FormatReader
 from ptfile.formats.tar_format import TarFormatReader
 from ptfile.formats.zip_format import ZipFormatReader
-from ptfile.formats.zip_records import ZipRecords, root_of
+from ptfile.formats.zip_records import ZipRecords
 from ptfile.limits import Limits
 from ptfile.sources import Source, StreamSource
 
@@ -44,21 +45,30 @@ def open_format(source: Source, limits: Limits) -> FormatReader:
     """The reader for what the bytes are. Raises FormatError for what is no checkpoint, and says what it looks like."""
     if isinstance(source, StreamSource):
         return _open_stream(source, limits)
-    kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
+    head = bytes(source.read(0, min(HEAD_SIZE, source.size)))
+    kind = sniff(head, source.size)
     with located(file=source.name):
         if kind is Kind.ZIP:
-            return _open_zip(ZipReader(source, limits), limits)
+            return open_zip_records(ZipRecords(_zip_reader(source, limits), limits))
         if kind is Kind.LEGACY:
             return LegacyFormatReader(source, limits)
         if kind is Kind.TAR:
             return TarFormatReader(source, limits)
-        raise FormatError(f"it is no checkpoint of PyTorch: it looks like {kind.looks}", fix=kind.fix)
+        raise no_checkpoint(kind, head, source)
 
 
-def _open_zip(reader: ZipReader, limits: Limits) -> FormatReader:
-    mark = zip_dialect(reader.records, root_of(reader))
+def _zip_reader(source: Source, limits: Limits) -> ZipReader:
+    try:
+        return ZipReader(source, limits)
+    except FormatError as error:
+        raise broken_zip(error, source, limits) from error
+
+
+def open_zip_records(records: ZipRecords) -> FormatReader:
+    """The reader for what the records of a zip file are."""
+    mark = zip_dialect(records, "")
     dialect = ZipFormatReader if mark is None else _ZIP_DIALECTS[mark]
-    return dialect(ZipRecords(reader, limits))
+    return dialect(records)
 
 
 def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -71,7 +71,12 @@ class ZipRecords:
         """Short names, in the order of the bytes in the file."""
         return (name.removeprefix(self._root) for name in self._zip.records)
 
-    def __contains__(self, name: str) -> bool:
+    @property
+    def unread(self) -> Sequence[tuple[int, Storage]]:
+        """The storages that were asked for since the last `fill`, each with the offset of its record's header."""
+        return self._unread
+
+    def __contains__(self, name: object) -> bool:
         return f"{self._root}{name}" in self._zip.records
 
     def size(self, name: str) -> int:

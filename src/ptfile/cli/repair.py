@@ -1,0 +1,65 @@
+"""`ptfile repair`: what is whole in a damaged file, as a file that loads.
+
+Exit codes: 0 a file was written (what is not in it is printed), 1 nothing could be saved, 2 the command line is wrong.
+
+`--json` prints one object: file, out, kept (names), lost (a list of objects with name, record, problem), unverified
+(names among those kept for whose bytes there is no checksum), notes (what else was taken on trust).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from ptfile._repair import Repair, repair
+from ptfile.cli import text
+from ptfile.cli.printable import printable
+from ptfile.errors import PtfileError
+
+MOST = 30
+"""Lost tensors that people are shown."""
+
+
+@click.command("repair")
+@click.argument("broken")
+@click.argument("out")
+@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+def command(broken: str, out: str, *, force: bool, as_json: bool, encoding: str) -> None:
+    """Save the tensors that are whole in the damaged file BROKEN to the file OUT.
+
+    Tensors that are lost are left out and listed. BROKEN is not touched, and nothing that it names is run.
+    """
+    if os.path.exists(out) and not force:  # noqa: PTH110
+        raise click.UsageError(f"{out} is there already: give another name, or --force to replace it")
+    try:
+        report = repair(broken, out, encoding=encoding)
+    except PtfileError:
+        raise
+    except ValueError as error:  # OUT is BROKEN
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    for line in lines(report):
+        click.echo(printable(line))
+
+
+def lines(report: Repair) -> Iterator[str]:
+    """What people read."""
+    total = len(report.kept) + len(report.lost)
+    yield f"{report.out}: {len(report.kept)} of {text.count(total, 'tensor')} saved"
+    for tensor in report.lost[:MOST]:
+        record = f" ({tensor.record})" if tensor.record else ""
+        yield f"  lost: {tensor.name or '(root)'}{record}: {tensor.problem}"
+    if len(report.lost) > MOST:
+        yield f"  and {len(report.lost) - MOST} more: --json lists all"
+    if report.unverified:
+        yield f"  unverified, there is no checksum for them: {', '.join(report.unverified[:MOST])}"
+    for note in report.notes:
+        yield f"  {note}"

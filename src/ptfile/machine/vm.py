@@ -6,35 +6,21 @@ position of the opcode.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, ClassVar
 
-from ptfile.errors import FormatError, LimitError, PtfileError, UnsafeError, UnsupportedError
+from ptfile.errors import FormatError, PtfileError, UnsafeError, UnsupportedError
 from ptfile.limits import Limits
+from ptfile.machine.budget import Budget
 from ptfile.machine.decoder import decode
-from ptfile.machine.extent import CONTAINERS, Chains, check_graph, check_tree
+from ptfile.machine.extent import CONTAINERS
 from ptfile.machine.inert import InertRecord, keep_setter
-from ptfile.machine.keys import KeyChecks
 from ptfile.machine.names import InertName
-from ptfile.machine.opcodes import Argument, Opcode
+from ptfile.machine.opcodes import Argument
 from ptfile.machine.policy import Rules, TypeRules, guarded
 
-_SIZED = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, OrderedDict, Counter})
-"""Whose length says what it costs to copy them."""
-_LEVELS = 4
-"""How deep calls look into the tuples that they are given: the arguments, and those that `_rebuild_from_type_v2` passes
-on, of which one is a tuple of lists."""
 _BITS_PER_DIGIT = 3.33
-_HASH: Mapping[type, Callable[[Any], Iterable[Any]]] = {
-    set: lambda items: items if type(items) in (list, tuple) else (),
-    frozenset: lambda items: items if type(items) in (list, tuple) else (),
-    OrderedDict: lambda pairs: _first_of_each(pairs) if type(pairs) in (list, tuple) else (),
-    Counter: lambda counts: counts if type(counts) in (dict, list, tuple) else (),
-}
-"""Classes that hash what is in their first argument, and how to get at that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +63,7 @@ class Machine:
         self._names: dict[tuple[str, str], Any] = {}  # what names have become
         self._looked_up = 0  # names that calls have made
         self._is_tree = True  # whether no container was taken out of the memo
-        self._handed = 0  # elements and bytes that calls were given
-        self._most_shared = 0
-        self._keys = KeyChecks(policy.may_be_key, 0)
-        self._chains = Chains()
+        self._budget = Budget(policy, self._limits, 0)
         self.position = 0
         """Of the opcode that is being run, for a policy that takes notes."""
 
@@ -88,47 +71,22 @@ class Machine:
         """Return the pickle's value and the position behind its STOP."""
         actions = self._actions
         self.position = start
-        self._most_shared = self._limits.shared + 16 * (len(data) - start)
-        self._keys = KeyChecks(self._policy.may_be_key, self._most_shared)
+        budget = self._budget = Budget(self._policy, self._limits, len(data) - start)
         try:
-            for position, opcode, argument in self._opcodes(data, start):
+            for position, opcode, argument in budget.counted(decode(data, start)):
                 self.position = position
                 actions[opcode.name](self, argument)
             value = self._result()
-            self._chains.check(self._limits)
-            if self._is_tree:
-                check_tree(value, self._limits)
-            else:
-                check_graph(value, self._limits, self._most_shared)
+            budget.check(value, is_tree=self._is_tree)
             return value, self.position + 1
         except PtfileError as error:
             if error.offset is None and error.record is None:  # else it is about another place than the pickle
                 error.offset = self.position
-            self._chains.clear()
+            budget.chains.clear()
             raise
         except BaseException:
-            self._chains.clear()
+            budget.chains.clear()
             raise
-
-    def _opcodes(self, data: bytes, start: int) -> Iterator[tuple[int, Opcode, Argument]]:
-        opcodes = decode(data, start)
-        # No opcode and no character of a text has less than a byte.
-        small = len(data) - start <= min(self._limits.opcodes, self._limits.text_size)
-        return opcodes if small else self._counted(opcodes)
-
-    def _counted(self, opcodes: Iterator[tuple[int, Opcode, Argument]]) -> Iterator[tuple[int, Opcode, Argument]]:
-        longest = self._limits.text_size
-        for count, (position, opcode, argument) in enumerate(opcodes, 1):
-            self._hold("opcodes", count, "the pickle has too many opcodes", position)
-            if type(argument) in (str, bytes, bytearray) and len(argument) > longest:  # type: ignore[arg-type]
-                self._hold("text_size", len(argument), "a text is too long", position)  # type: ignore[arg-type]
-            yield position, opcode, argument
-
-    def _hold(self, limit: str, actual: int, problem: str, position: int | None = None) -> None:
-        """Hold a number against a limit. Raises LimitError."""
-        allowed: int = getattr(self._limits, limit)
-        if actual > allowed:
-            raise LimitError(problem, limit=limit, allowed=allowed, actual=actual, offset=position)
 
     def _result(self) -> Any:
         if self._below:
@@ -158,7 +116,7 @@ class Machine:
         return items
 
     def _mark(self, _: Argument) -> None:
-        self._hold("depth", len(self._below) + 1, "containers are nested too deep")
+        self._budget.hold("depth", len(self._below) + 1, "containers are nested too deep")
         self._below.append(self._stack)
         self._stack = []
 
@@ -187,7 +145,7 @@ class Machine:
     def _integer(self, argument: Argument) -> None:
         assert isinstance(argument, int)
         digits = int(argument.bit_length() / _BITS_PER_DIGIT)
-        self._hold("integer_digits", digits, "an integer is too large")
+        self._budget.hold("integer_digits", digits, "an integer is too large")
         self._stack.append(argument)
 
     def _python2_text(self, argument: Argument) -> None:
@@ -245,7 +203,7 @@ class Machine:
 
     def _frozenset(self, _: Argument) -> None:
         items = self._pop_mark()
-        self._keys.check(items, items, into_set=True)
+        self._budget.keys.check(items, items, into_set=True)
         self._stack.append(frozenset(items))
 
     def _append(self, _: Argument) -> None:
@@ -280,7 +238,7 @@ class Machine:
 
     def _note(self, target: Any, rules: TypeRules) -> None:
         if rules.unguarded is not None:
-            self._chains.note(target, rules.unguarded)
+            self._budget.chains.note(target, rules.unguarded)
 
     def _add_items(self, _: Argument) -> None:
         items = self._pop_mark()
@@ -288,14 +246,14 @@ class Machine:
         add = self._policy.rules(type(target)).add
         if add is None:
             raise FormatError(f"the pickle adds elements to a {type(target).__name__}")
-        self._keys.check(target, items, into_set=True)
+        self._budget.keys.check(target, items, into_set=True)
         add(target, items)
 
     def _pairs(self, target: Any, items: list[Any]) -> list[tuple[Any, Any]]:
         if len(items) % 2:
             raise FormatError("the pickle stores a key without a value")
         keys = items[::2]
-        self._keys.check(target, keys)
+        self._budget.keys.check(target, keys)
         return list(zip(keys, items[1::2], strict=True))
 
     # the memo
@@ -318,7 +276,7 @@ class Machine:
             raise FormatError(f"the pickle makes a memo entry with the negative number {argument}")
         self._memo[argument] = self._top()
         if len(self._memo) > self._limits.memo:
-            self._hold("memo", len(self._memo), "the pickle has too many memo entries")
+            self._budget.hold("memo", len(self._memo), "the pickle has too many memo entries")
 
     def _memoize(self, _: Argument) -> None:
         self._put(len(self._memo))
@@ -339,7 +297,7 @@ class Machine:
         key = module, name
         if key not in self._names:
             self._names[key] = self._policy.resolve(module, name)
-            self._hold("names", len(self._names), "the pickle has too many names")
+            self._budget.hold("names", len(self._names), "the pickle has too many names")
         self._stack.append(self._names[key])
 
     def _extension(self, argument: Argument) -> None:
@@ -351,40 +309,18 @@ class Machine:
 
     def _call(self, target: Any, arguments: Any) -> None:
         if type(arguments) is tuple:
-            self._hand(arguments)
-            if type(target) is type and target in _HASH and arguments:
-                first = arguments[0]
-                self._keys.check(first, _HASH[target](first), into_set=target in (set, frozenset))
+            self._budget.call(target, arguments)
         made = self._policy.call(target, arguments)
         self._note(made, self._policy.rules(type(made)))
         if type(made) is InertName:  # one name looked up in another
             self._looked_up += 1
-            self._hold("names", len(self._names) + self._looked_up, "the pickle has too many names")
+            self._budget.hold("names", len(self._names) + self._looked_up, "the pickle has too many names")
         self._stack.append(made)
-
-    def _hand(self, arguments: tuple[Any, ...]) -> None:
-        """Count what a call is given: it may copy that, or look through it."""
-        level = arguments
-        for _ in range(_LEVELS):
-            self._handed += sum(self._weight(value) for value in level)
-            if self._handed > self._most_shared:
-                problem = "the pickle hands the same values to calls again and again"
-                raise LimitError(problem, limit="shared", allowed=self._most_shared, actual=self._handed)
-            tuples = [value for value in level if type(value) is tuple]
-            if not tuples:
-                break
-            level = tuple(chain.from_iterable(tuples))
-
-    def _weight(self, value: Any) -> int:
-        if type(value) in _SIZED:
-            return len(value)
-        weigh = self._policy.rules(type(value)).weigh
-        return 0 if weigh is None else weigh(value)
 
     def _new_object(self, _: Argument) -> None:
         arguments, target = self._pop(), self._pop()
         arguments = _arguments(arguments)
-        self._hand(arguments)
+        self._budget.hand(arguments)
         self._stack.append(self._policy.new(target, arguments))
 
     def _new_object_ex(self, _: Argument) -> None:
@@ -392,7 +328,7 @@ class Machine:
         if type(keywords) is not dict:
             raise FormatError("the pickle gives keyword arguments that are no dict")
         arguments = _arguments(arguments)
-        self._hand((*arguments, keywords))
+        self._budget.hand((*arguments, keywords))
         self._stack.append(self._policy.new(target, arguments, keywords))
 
     def _instance(self, argument: Argument) -> None:
@@ -413,7 +349,7 @@ class Machine:
         rules = self._policy.rules(type(target))
         if rules.set_state is None:
             raise FormatError(f"the pickle gives a state to a {type(target).__name__}")
-        self._hand((state,))
+        self._budget.hand((state,))
         guarded(f"the state of a {type(target).__name__}", rules.set_state, target, state)
         self._note(target, rules)
 
@@ -474,10 +410,6 @@ class Machine:
         "PERSID": _persistent_text,
         "BINPERSID": _persistent,
     }
-
-
-def _first_of_each(pairs: Iterable[Any]) -> list[Any]:
-    return [pair[0] for pair in pairs if type(pair) in (list, tuple) and pair]
 
 
 def _arguments(value: object) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from fuzz import lazy, load, machine, strides, zip_reader
+from fuzz import lazy, load, machine, scan, strides, zip_reader
 
 CORPUS = Path(__file__).parent / "corpus"
 """Folders with a file for each input."""
@@ -34,8 +34,8 @@ TARGETS: Mapping[str, Target] = {
     "zip_reader": Target(zip_reader.check, zip_reader.generate, zip_reader.mutate, 8_192, "load"),
     "load": Target(load.check, load.generate, load.mutate, 8_192, "load"),
     "lazy": Target(lazy.check, lazy.generate, lazy.mutate, 8_192, "load"),
+    "scan": Target(scan.check, scan.generate, scan.mutate, 8_192, "load"),
     "strides": Target(strides.check, strides.generate, strides.mutate, 128, "strides"),
-    # "scan" belongs here: it says clean exactly when `load` does not raise UnsafeError.
 }
 
 

@@ -177,13 +177,15 @@ LAUGHS = (
 )
 
 DEPTH = 100_000
+DEPTH_OF_OBJECTS = 20_000
+"""Of what takes many bytes a level."""
 NAMESPACE = call(name("types", "SimpleNamespace"))
 LINKED = b"]2" + b"]q\x01a0h\x01" * DEPTH + b"0"
 """A list, to which a list is appended, to which a list is appended ..."""
 TOO_DEEP = Fails("L", "nests too deeply", None, None, DEPTH_LIMIT)
 """For those who tell the paths to all that is inside."""
 PATHS = "a path would be too long"
-NESTED_STATES = read(24, "states", (NAMESPACE + b"}" + text("a")) * DEPTH + NONE + b"sb" * DEPTH)
+NESTED_STATES = read(24, "states", (NAMESPACE + b"}" + text("a")) * DEPTH_OF_OBJECTS + NONE + b"sb" * DEPTH_OF_OBJECTS)
 DEEP = (
     deep(24, "lists, by marks", b"(" * DEPTH + b"l" * DEPTH, 2 + 1000),
     deep(24, "tuples, by marks", b"(" * DEPTH + b"t" * DEPTH, 2 + 1000),
@@ -191,16 +193,16 @@ DEEP = (
     deep(24, "lists, by APPEND", b"]" * DEPTH + b"a" * (DEPTH - 1)),
     deep(24, "lists, from the outside", LINKED),
     deep(24, "tuples", b")" + b"\x85" * DEPTH),
-    deep(24, "dicts", (b"}" + ONE) * DEPTH + NONE + b"s" * DEPTH),
+    deep(24, "dicts", (b"}" + ONE) * DEPTH_OF_OBJECTS + NONE + b"s" * DEPTH_OF_OBJECTS),
     deep(24, "deques", call(DEQUE) * 10_000 + b"a" * 9_999),
-    deep(24, "OrderedDicts", (call(ORDERED) + ONE) * DEPTH + NONE + b"s" * DEPTH),
-    deep(24, "defaultdicts", (call(DEFAULT) + ONE) * DEPTH + NONE + b"s" * DEPTH),
+    deep(24, "OrderedDicts", (call(ORDERED) + ONE) * DEPTH_OF_OBJECTS + NONE + b"s" * DEPTH_OF_OBJECTS),
+    deep(24, "defaultdicts", (call(DEFAULT) + ONE) * DEPTH_OF_OBJECTS + NONE + b"s" * DEPTH_OF_OBJECTS),
     deep(24, "calls", DEQUE * 10_000 + b")" + b"\x85\x85R" * 10_000),
     # What is between these containers is nothing that Python itself walks through.
     NESTED_STATES.except_for(f"{PATHS}; PyTorch knows no such class", inspect=TOO_DEEP, lazy=TOO_DEEP, torch=PyTorchs()),
-    unknown(24, "calls of what is unknown", UNKNOWN * DEPTH + b")" + b"R\x85" * (DEPTH - 1) + b"R", Loads()).except_for(PATHS, inspect=TOO_DEEP),
-    unknown(24, "items", (UNKNOWN + b")R") * DEPTH + b"a" * (DEPTH - 1), Loads()).except_for(PATHS, inspect=TOO_DEEP),
-    unknown(24, "states of records", (UNKNOWN + b")\x81}" + text("a")) * DEPTH + NONE + b"sb" * DEPTH, Loads()).except_for(PATHS, inspect=TOO_DEEP),
+    unknown(24, "calls of what is unknown", UNKNOWN * DEPTH_OF_OBJECTS + b")" + b"R\x85" * (DEPTH_OF_OBJECTS - 1) + b"R", Loads()).except_for(PATHS, inspect=TOO_DEEP),
+    unknown(24, "items", (UNKNOWN + b")R") * DEPTH_OF_OBJECTS + b"a" * (DEPTH_OF_OBJECTS - 1), Loads()).except_for(PATHS, inspect=TOO_DEEP),
+    unknown(24, "states of records", (UNKNOWN + b")\x81}" + text("a")) * DEPTH_OF_OBJECTS + NONE + b"sb" * DEPTH_OF_OBJECTS, Loads()).except_for(PATHS, inspect=TOO_DEEP),
 )  # fmt: skip
 
 

@@ -13,7 +13,6 @@ from tests.hostile.case import Fails, Loads
 from tests.hostile.judge import faults
 from tests.hostile.runner import run, write_files
 from tests.hostile.sections import ALLOWED, CASES, SECTIONS
-from tests.hostile.waiting import WAITING, waits
 from tests.hostile.ways import WAYS, expected
 
 _ALL = [(way, name) for way in WAYS for name, case in CASES.items() if expected(case, way) is not None]
@@ -51,13 +50,8 @@ def _chosen(request: pytest.FixtureRequest) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("way", "name"), _ALL)
-def test_a_hostile_file_gets_its_answer(
-    way: str, name: str, reports: Any, sizes: Any, request: pytest.FixtureRequest
-) -> None:
+def test_a_hostile_file_gets_its_answer(way: str, name: str, reports: Any, sizes: Any) -> None:
     """Its value or its error, with the place and what to do about it; and Python does nothing that the file chose."""
-    reason = waits(name, way)
-    if reason:
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     assert not faults(CASES[name], way, reports(way)[name], sizes[1][name])
 
 
@@ -91,8 +85,3 @@ def test_another_answer_of_a_way_has_a_reason() -> None:
     for case in CASES.values():
         assert bool(case.but) == bool(case.why), case.id
         assert case.but.keys() <= WAYS.keys() | {"torch"}, case.id
-
-
-def test_what_waits_is_a_case() -> None:
-    """The table of what is to be done has no leftovers."""
-    assert WAITING.keys() <= CASES.keys()

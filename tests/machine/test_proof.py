@@ -74,6 +74,7 @@ HONEST: dict[str, Any] = {
     "training": training(),
     "numbers": list(range(5_000)),
     "one": 1,
+    "a thousand texts": {f"k{number}": number for number in range(1_000)},  # the last batch of which is empty
     "many dicts": [{"a": number, "b": "x"} for number in range(3_000)],
 }
 UNPROVED: dict[str, Any] = {

@@ -289,13 +289,13 @@ class _Proof:
 
     def _set_item(self) -> None:
         target, key = self._values[-3:-2], self._values[-2:-1]
-        _check(target in (*_DICTS, _OPEN_STATE) and _are_values(self._values[-1:]))
+        _check(len(self._values) > 2 and target in (*_DICTS, _OPEN_STATE) and _are_values(self._values[-1:]))
         self._values[-3:] = _STATE if target == _OPEN_STATE else target
         self._put_under(key)
 
     def _put_under(self, keys: bytearray) -> None:
         """Items go into the dict at the top."""
-        _check(bool(keys) and not keys.translate(None, _KEYS))
+        _check(not keys.translate(None, _KEYS))
         place = len(self._below), len(self._values)
         self._numbers[place] = self._numbers.get(place, 0) + keys.count(_NUMBER)
         _check(self._numbers[place] <= _MOST_NUMBERS)

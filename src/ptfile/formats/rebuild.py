@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ptfile.errors import LimitError, TensorError, UnsafeError, UnsupportedError, brief
+from ptfile.errors import TensorError, UnsafeError, UnsupportedError, brief
 from ptfile.formats.arguments import (
     counted,
     exactly,
@@ -51,8 +51,6 @@ REBUILD_PARAMETER = torch_utils("_rebuild_parameter")
 REBUILD_PARAMETER_WITH_STATE = torch_utils("_rebuild_parameter_with_state")
 REBUILD_FROM_TYPE_V2 = Global("torch._tensor", "_rebuild_from_type_v2")
 
-_EXPANDED = 1 << 24
-"""Bytes that a tensor may have beyond those of its storage to be converted while a file is loaded."""
 _SAVED_THROUGH_CPU = ("xla", "maia", "mtia")
 """Kinds of device whose tensors are saved as CPU tensors and a device tag."""
 
@@ -124,12 +122,8 @@ def _from_numpy(array: object, dtype: object, device: object, requires_grad: obj
 
 def _from_cpu(data: object, dtype: object, device: object, requires_grad: object) -> Tensor:
     values = exactly(data, Tensor, "the data")
-    if values.dtype is not dtype:
-        allowed = values.untyped_storage().nbytes() + _EXPANDED
-        if values.nbytes > allowed:
-            problem = "a tensor that was saved by way of the CPU is a huge view of a small storage"
-            raise LimitError(problem, limit="expanded_copy", allowed=allowed, actual=values.nbytes)
-        values = tensor(values, dtype=exactly(dtype, DType, "the dtype"))
+    if values.dtype is not exactly(dtype, DType, "the dtype"):
+        raise TensorError(f"a tensor of {dtype} was saved by way of the CPU as one of {values.dtype}")
     return _on_device(values, device, requires_grad)
 
 

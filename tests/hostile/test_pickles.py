@@ -313,3 +313,13 @@ def test_indices_are_looked_at_about_once(numel: int, stride: int, times: int) -
     with pytest.raises(ptfile.LimitError) as caught:
         load(again_and_again(name("torch._utils", "_rebuild_sparse_tensor"), arguments, times), bytes(8 * numel))
     assert caught.value.limit == "shared"
+
+
+def test_a_sparse_tensor_of_a_size_that_no_integer_of_64_bits_holds_is_refused() -> None:
+    """numpy would say so by an OverflowError."""
+    indices, values = rebuilt("LongStorage", 1, (1, 1), (1, 1)), rebuilt("LongStorage", 1, (1,), (1,))
+    layout = call(name("torch.serialization", "_get_layout"), plain("torch.sparse_coo"))
+    for size in (1 << 63, 1 << 70):
+        arguments = tuple_of(layout, tuple_of(indices, values, plain((size,))))
+        with pytest.raises(ptfile.TensorError, match="not a tuple of counts"):
+            load(name("torch._utils", "_rebuild_sparse_tensor") + arguments + b"R", bytes(8))

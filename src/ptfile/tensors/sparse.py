@@ -24,6 +24,8 @@ from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
 if TYPE_CHECKING:
     import torch
 
+_TOO_LARGE = 1 << 63
+"""Sizes are 64-bit integers to PyTorch."""
 _INDEX_DTYPES = (dtypes.int64, dtypes.int32)
 COMPRESSED = {"sparse_csr": "row", "sparse_bsr": "row", "sparse_csc": "column", "sparse_bsc": "column"}
 """The compressed layouts, and which dimension of the matrix their pointers run along."""
@@ -35,7 +37,7 @@ class _Sparse(Attributed):
     __slots__ = ("_values", "layout", "requires_grad", "shape")
 
     def __init__(self, layout: Constant, values: Tensor, shape: tuple[int, ...], requires_grad: bool) -> None:
-        if not all(type(size) is int and size >= 0 for size in shape):
+        if not all(type(size) is int and 0 <= size < _TOO_LARGE for size in shape):
             raise TensorError(f"the shape of a sparse tensor is {shape!r:.60}, which is not a tuple of counts")
         self.layout = layout
         self.shape = tuple(shape)

@@ -26,7 +26,7 @@ def run_if_harmless(
     data: bytes, roles: Roles, find: Find, load_persistent: Callable[[object], object], limits: Limits
 ) -> tuple[Any, bool]:
     """The pickle's value, and whether there is one: False if it has to be left to the vm, for whatever reason."""
-    if not _within(limits, len(data)) or not is_harmless(data, roles):
+    if not _within(limits, len(data), len(roles)) or not is_harmless(data, roles):
         return None, False
     try:
         value = _Unpickler(data, find, load_persistent).load()
@@ -49,9 +49,8 @@ class _Unpickler(pickle.Unpickler):
         return self._load_persistent(persistent_id)
 
 
-def _within(limits: Limits, size: int) -> bool:
-    """Whether no phrase, and no pickle of that size, can meet the limits that hold for opcodes."""
-    names = 100
+def _within(limits: Limits, size: int, names: int) -> bool:
+    """Whether no phrase, and no pickle of that size and with so many names, can meet the limits that the vm counts."""
     most = min(limits.opcodes, limits.memo)
     least = (limits.text_size >= LONGEST_TEXT, limits.integer_digits >= _LONGEST_INTEGER, limits.names >= names)
     return size <= most and limits.depth >= DEEPEST and all(least)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from isal import igzip_lib, isal_zlib
@@ -18,8 +18,8 @@ from ptfile.containers import zip_structs as zs
 from ptfile.containers.zip_directory import Record, read_directory
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
-from ptfile.sources.base import Source, ViewSource
-from ptfile.sources.read_ahead import ReadAhead
+from ptfile.sources.base import DistantSource, Source, ViewSource
+from ptfile.sources.read_ahead import near
 
 _PIECE = 1 << 20
 """Bytes read and checked at a time, while they are in the processor's cache."""
@@ -42,7 +42,8 @@ class ZipReader:
         self._directory = read_directory(source, self._limits)
         # Headers lie between payloads: a window serves many small records at once.
         self._views = source if isinstance(source, ViewSource) else None
-        self._near: Source = ReadAhead(source) if self._views is None else source
+        self._distant = source if isinstance(source, DistantSource) else None
+        self._near = near(source)
 
     @property
     def source(self) -> Source:
@@ -67,6 +68,22 @@ class ZipReader:
         """The record of this name inside the root folder, or None. Raises FormatError if there is no one root."""
         return self._directory.records.get(f"{self.root}/{name}")
 
+    def will_read(self, header_offsets: Iterable[int]) -> None:
+        """Say that the records whose headers are here are going to be read, in this order, to a source far away."""
+        if self._distant is not None:
+            self._distant.will_read((offset, self._end_of(offset)) for offset in header_offsets)
+
+    def will_read_part(self, record: Record, start: int, stop: int) -> None:
+        """Say that bytes `start` to `stop` of a stored record are going to be read, and its header."""
+        if self._distant is None:
+            return
+        header = record.header_offset
+        behind = self._end_of(header) - record.size
+        # The header says where the payload begins, and the end of the record where it can: a descriptor is behind it.
+        first = max(header, behind - zs.DESCRIPTOR64.size)
+        head = zs.LOCAL.size + len(record.name.encode()) + _EXTRA_GUESS
+        self._distant.will_read([(header, min(header + head, behind)), (first + start, behind + stop)])
+
     def locate(self, record: Record) -> int:
         """Offset of the payload, from the start of the file.
 
@@ -85,6 +102,7 @@ class ZipReader:
         Raises FormatError for a wrong CRC (0 passes: not computed) or a wrong length, LimitError for a deflated
         record that would grow beyond `limits.inflated` and `limits.inflate_ratio`.
         """
+        self.will_read([record.header_offset])
         try:
             payload = self._locate(record)
             if record.method == zs.STORED and self._views is not None:
@@ -107,6 +125,7 @@ class ZipReader:
         """
         if target.nbytes != record.size:
             raise ValueError(f"record {record.name!r} has {record.size} bytes, the target {target.nbytes}")
+        self.will_read([record.header_offset])
         try:
             self._check_ratio(record)
             self._fill(record, self._locate(record), target.cast("B"))
@@ -119,6 +138,7 @@ class ZipReader:
         if record.method != zs.STORED:
             self.read(record)
             return
+        self.will_read([record.header_offset])
         try:
             place, crc = self._locate(record), 0
             for start in range(0, record.size if record.crc else 0, _PIECE):
@@ -137,10 +157,14 @@ class ZipReader:
         error.file = error.file or self._source.name
         error.record = error.record or name
 
-    def _locate(self, record: Record) -> int:
+    def _end_of(self, header_offset: int) -> int:
+        """Where the next header begins, or the directory."""
         offsets = self._directory.header_offsets
-        following = bisect_right(offsets, record.header_offset)
-        end = offsets[following] if following < len(offsets) else self._directory.offset
+        following = bisect_right(offsets, header_offset)
+        return offsets[following] if following < len(offsets) else self._directory.offset
+
+    def _locate(self, record: Record) -> int:
+        end = self._end_of(record.header_offset)
         name = record.name.encode("utf-8" if record.flags & zs.FLAG_UTF8 else "cp437")
         room = end - record.header_offset - record.compressed_size
         fixed = zs.LOCAL.size + len(name)

@@ -14,7 +14,7 @@ from isal import isal_zlib
 
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
-from ptfile.sinks.base import Sink
+from ptfile.sinks.base import Sink, SizedSink
 
 ALIGNMENT = 64
 """PyTorch's own default (`torch.utils.serialization.config.save.storage_alignment`)."""
@@ -114,6 +114,8 @@ class ZipWriter:
         self._checksum = checksum
         self._checksums: list[int] = []
         self._waiting = bytearray()
+        if isinstance(sink, SizedSink):
+            sink.expect(layout.size)
 
     @property
     def checksums(self) -> tuple[int, ...]:

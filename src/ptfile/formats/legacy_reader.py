@@ -24,7 +24,7 @@ from ptfile.formats.vocabulary import TORCH_NAMES
 from ptfile.limits import Limits
 from ptfile.machine.policy import Policy
 from ptfile.machine.vm import Machine, Python2Text
-from ptfile.sources import FileObjectSource, Source, StreamSource
+from ptfile.sources import FileObjectSource, Source, StreamSource, announce
 from ptfile.sources.base import cut_off
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
@@ -83,7 +83,9 @@ class LegacyFormatReader:
 
     def fill(self) -> None:
         """Read all storages in the order of the file, and leave a file object's position behind the checkpoint."""
-        for key in self.keys():
+        keys = self.keys()
+        announce(self._source, [(self._start, self._end)])
+        for key in keys:
             self._storages[key].load()
         for view in self._views:
             view.load()

@@ -37,6 +37,16 @@ class Sink(Protocol):
     ) -> None: ...
 
 
+class SizedSink:
+    """What a sink is besides that has use for the size of a file before its first byte."""
+
+    __slots__ = ()
+
+    def expect(self, nbytes: int) -> None:
+        """Say how many bytes will be written in all."""
+        raise NotImplementedError
+
+
 def write_zeros(sink: Sink, length: int) -> None:
     """Write zeros, for sinks that cannot leave a hole."""
     zeros = bytes(min(length, _PIECE))

@@ -13,7 +13,7 @@ from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.reachable import ReachableStorages
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import open_sink
-from ptfile.stores.urls import StorageOptions
+from ptfile.stores.urls import StorageOptions, is_file_url, local_path
 
 DEFAULT_PROTOCOL = 2
 
@@ -70,6 +70,8 @@ def save(
     if storages not in ("whole", "reachable"):
         message = f'storages is {storages!r}: it must be "whole" or "reachable"'
         raise ValueError(message)
+    if is_file_url(f):
+        f = local_path(f)
     sink = open_sink(f, storage_options=storage_options)
     how: dict[str, Any] = {"pickle_module": pickle_module, "pickle_protocol": pickle_protocol}
     if storages == "reachable":

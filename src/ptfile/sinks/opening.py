@@ -13,6 +13,7 @@ from ptfile.stores.urls import (
     OBJECT_STORES,
     WEB,
     StorageOptions,
+    is_file_url,
     is_url,
     local_path,
     needs_fsspec,
@@ -27,10 +28,12 @@ def open_sink(f: Path | Writable, *, storage_options: StorageOptions = None) -> 
 
     Raises TypeError for anything else, UnsupportedError for a URL that nothing can be saved to.
     """
-    if is_url(f) and not f.startswith("file://"):
+    if is_file_url(f):
+        return FileSink(local_path(f))
+    if is_url(f):
         return _open_url(f, storage_options)
     if isinstance(f, (str, os.PathLike)):
-        return FileSink(local_path(f) if is_url(f) else f)
+        return FileSink(f)
     if callable(getattr(f, "write", None)) and callable(getattr(f, "flush", None)):
         return StreamSink(f)
     message = f"f is a {type(f).__name__}: it must be a path, a URL, or an object with write and flush"

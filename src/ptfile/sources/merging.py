@@ -37,7 +37,7 @@ def cut(runs: Iterable[Range], at_once: int, smallest: int = PIECE_MIN, largest:
     or take a quarter.
 
     >>> list(cut([(0, 100), (200, 210)], at_once=4, smallest=10, largest=50))
-    [(0, 34), (34, 68), (68, 100), (200, 210)]
+    [(0, 25), (25, 50), (50, 75), (75, 100), (200, 210)]
     """
     runs = list(runs)
     total = sum(stop - start for start, stop in runs)

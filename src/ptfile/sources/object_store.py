@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _CUTS = 10
 """Broken connections in the middle of one range after which it is given up."""
-_CHUNK = 256 << 10
+_CHUNK = 16 << 10
+"""Bytes that are taken off a connection at once: what was waiting for more of them is lost when it breaks."""
 
 
 class StoredObject:

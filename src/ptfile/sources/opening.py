@@ -15,6 +15,7 @@ from ptfile.stores.urls import (
     OBJECT_STORES,
     WEB,
     StorageOptions,
+    is_file_url,
     is_url,
     local_path,
     needs_fsspec,
@@ -31,13 +32,13 @@ def open_source(
     may_stream: whether a file object that cannot seek will do; else it is an UnsupportedError.
     storage_options: how to open the store that a URL is in.
     """
-    if is_url(f) and not f.startswith("file://"):
+    if is_file_url(f):
+        f = local_path(f)
+    if is_url(f):
         if mmap:
             message = "mmap=True maps a file by its path: what is behind a URL is no file of this machine"
             raise ValueError(message)
         return _open_url(f, storage_options)
-    if is_url(f):
-        f = local_path(f)
     if isinstance(f, (str, os.PathLike)):
         path = os.fspath(f)
         return MappedSource(path) if mmap else LocalSource(path)

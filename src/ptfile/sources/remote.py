@@ -11,7 +11,6 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from typing import Protocol
@@ -160,9 +159,15 @@ class RemoteSource(Closing, DistantSource):
                 plan, number = self._find_planned(offset, end)
                 piece = plan.pieces[number]
             assert piece.coming is not None
-            with suppress(CancelledError):  # passed over by another thread
+            try:
                 data = piece.coming.result()
-                break
+            except CancelledError:  # passed over by another thread
+                continue
+            except BaseException:
+                with self._lock:
+                    plan.forget(number)  # whoever wants it again asks again
+                raise
+            break
         end = min(end, piece.stop)
         with self._lock:
             if piece.note(offset, end):

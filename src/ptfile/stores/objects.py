@@ -53,7 +53,7 @@ def translated(name: str) -> Iterator[None]:
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "there is no such object or bucket", name) from None
     except (theirs.PermissionDeniedError, theirs.UnauthenticatedError) as error:
-        raise PermissionError(errno.EACCES, f"the store does not allow it ({status_of(error)})", name) from None
+        raise PermissionError(errno.EACCES, f"the store does not allow it: {said(error)}", name) from None
     except theirs.PreconditionError:
         raise changed(name) from None
     except theirs.NotSupportedError as error:
@@ -69,9 +69,8 @@ def translated(name: str) -> Iterator[None]:
 
 
 def status_of(error: Exception) -> str:
-    """The status line that a server gave, if it gave one."""
-    _, found, rest = str(error).partition("status code: ")
-    return rest.partition(":")[0][:60] if found else "no credentials that it takes"
+    """The status line that a server gave; empty if it gave none."""
+    return str(error).partition("status code: ")[2].partition(":")[0][:60]
 
 
 def said(error: Exception) -> str:
@@ -81,4 +80,5 @@ def said(error: Exception) -> str:
             "no credentials were found in the environment, nor has this machine any of its own. For what is public, "
             "give storage_options={'skip_signature': True}"
         )
-    return reason(error)
+    status = status_of(error)
+    return f"the server answers {status}" if status else reason(error).rpartition(" - ")[2]

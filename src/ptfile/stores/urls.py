@@ -37,6 +37,11 @@ def is_url(f: object) -> TypeGuard[str]:
     return isinstance(f, str) and _URL.match(f) is not None
 
 
+def is_file_url(f: object) -> TypeGuard[str]:
+    """Whether a text is the URL of a file on this machine."""
+    return isinstance(f, str) and f.startswith("file://")
+
+
 def scheme_of(url: str) -> str:
     """The scheme; that of a chain of fsspec's is the whole chain of them.
 

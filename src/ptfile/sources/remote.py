@@ -33,6 +33,8 @@ _PLANS = 4
 """Announcements that are held at once. Who makes more of them has no use for the first any more."""
 _PLANNED = 1 << 16
 """Pieces of an announcement that are remembered. A server can say that a file is as large as it likes."""
+_DESCRIPTOR = 24
+"""Bytes behind the last record that is announced which nobody reads, as a rule."""
 _BEHIND = 2
 """Pieces behind the latest read that are not forgotten unread: threads may read side by side."""
 
@@ -66,17 +68,19 @@ class _Piece:
     read: list[Range] = field(default_factory=list)
     """What was read of it."""
 
-    def note(self, start: int, stop: int) -> bool:
-        """Say that these bytes were read. Returns whether all has been, but for gaps that nobody wants."""
+    def note(self, start: int, stop: int, unread: int) -> bool:
+        """Say that these bytes were read. Returns whether all has been, but for gaps and at most `unread` at the end."""
         self.read = merge([*self.read, (start, stop)])
         first, last = self.read[0]
-        return first <= self.start + GAP and last >= self.stop - GAP
+        return first <= self.start + GAP and last >= self.stop - unread
 
 
 class _Plan:
     """Pieces that were announced, in rising order. Those next to be read are on their way."""
 
-    def __init__(self, pieces: list[Range]) -> None:
+    def __init__(self, pieces: list[Range], unread: int) -> None:
+        self.unread = unread
+        """Bytes at the end of a piece that nobody may want."""
         self._starts = [start for start, _ in pieces]
         self.pieces = {number: _Piece(*piece) for number, piece in enumerate(pieces)}
         """By number, those that were not read yet."""
@@ -131,7 +135,7 @@ class RemoteSource(Closing, DistantSource):
 
     def will_read(self, ranges: Iterable[Range]) -> None:
         with self._lock:
-            self._plan([wanted for wanted in ranges if not self._is_at_hand(*wanted)])
+            self._plan([wanted for wanted in ranges if not self._is_at_hand(*wanted)], _DESCRIPTOR)
 
     def close(self) -> None:
         with self._lock:
@@ -170,7 +174,7 @@ class RemoteSource(Closing, DistantSource):
             break
         end = min(end, piece.stop)
         with self._lock:
-            if piece.note(offset, end):
+            if piece.note(offset, end, plan.unread):
                 self._retire(plan, number, data)
         return memoryview(data)[offset - piece.start : end - piece.start]
 
@@ -197,20 +201,20 @@ class RemoteSource(Closing, DistantSource):
             if number is not None:
                 self._move(plan, number)
                 return plan, number
-        self._plan([(max(0, offset - BESIDE), min(end + BESIDE, self.size))])
+        self._plan([(max(0, offset - BESIDE), min(end + BESIDE, self.size))], BESIDE)
         number = self._plans[-1].find(offset)
         assert number is not None
         self._move(self._plans[-1], number)
         return self._plans[-1], number
 
-    def _plan(self, ranges: Iterable[Range]) -> None:
+    def _plan(self, ranges: Iterable[Range], unread: int) -> None:
         """Announce what is neither here nor announced already."""
         known = [(start, start + len(data)) for start, data in self._kept]
         known += [(piece.start, piece.stop) for plan in self._plans for piece in plan.pieces.values()]
         pieces = list(islice(cut(merge(without(merge(ranges), known)), AT_ONCE), _PLANNED))
         if not pieces:
             return
-        self._plans.append(_Plan(pieces))
+        self._plans.append(_Plan(pieces, unread))
         while len(self._plans) > _PLANS:
             self._plans.pop(0).forget_all()
         self._move(self._plans[-1], 0)

@@ -25,6 +25,8 @@ _PIECE = 1 << 20
 """Bytes read and checked at a time, while they are in the processor's cache."""
 _EXTRA_GUESS = 128
 """Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
+_LONG_HEADER = 1 << 10
+"""Bytes of a name and an extra field that few headers have more of."""
 _RAW_DEFLATE = -15
 """zlib's window bits for deflate without zlib's own header."""
 
@@ -72,6 +74,13 @@ class ZipReader:
         """Say that the records whose headers are here are going to be read, in this order, to a source far away."""
         if self._distant is not None:
             self._distant.will_read((offset, self._end_of(offset)) for offset in header_offsets)
+
+    def will_look(self, nbytes: int) -> None:
+        """Say that the headers of all records are going to be read, and so many bytes of what follows each."""
+        if self._distant is not None:
+            offsets = self._directory.header_offsets
+            ends = (min(offset + zs.LOCAL.size + _LONG_HEADER + nbytes, self._end_of(offset)) for offset in offsets)
+            self._distant.will_read(zip(offsets, ends, strict=True))
 
     def will_read_part(self, record: Record, start: int, stop: int) -> None:
         """Say that bytes `start` to `stop` of a stored record are going to be read, and its header."""

@@ -151,6 +151,7 @@ class LegacyFormatReader:
         Raises TensorError, and FormatError where the file ends before them. For after `load`.
         """
         assert self._places is not None
+        announce(self._source, ((place, place + COUNT_SIZE) for place in self._places.values()))
         with located(file=self._source.name):
             for key, place in self._places.items():
                 self._check_count(key, self._ranges.number(place, COUNT_SIZE), place)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
+from typing import Any
 
 from ptfile._types import Buffer
 from ptfile.errors import UnsupportedError
 from ptfile.sources.remote import HEAD
-from ptfile.stores.filesystems import open_filesystem, translated
+from ptfile.stores.filesystems import is_hub, open_filesystem, pinned, protocols, translated
 from ptfile.stores.urls import StorageOptions, changed, redacted
 
 _TRIES = 4
@@ -27,18 +29,20 @@ class FsspecFile:
         """Raises FileNotFoundError, PermissionError, other OSError, and UnsupportedError as `open_filesystem` does."""
         self.name = redacted(url)
         self._filesystem, self._path = open_filesystem(url, options)
+        self._how: dict[str, Any] = {}
         with translated(self.name):
+            if is_hub(self._filesystem):
+                self._path = pinned(self._filesystem, self._path)
+                self._how = {"cache_type": "none"}  # it would fetch 5 MiB more than it is asked for each time
             info = self._filesystem.info(self._path)
             if info.get("type") == "directory":
-                raise IsADirectoryError(errno.EISDIR, "it is a directory", self.name)
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
             self._version = self._filesystem.ukey(self._path)
         if info.get("size") is None:
             fix = "Download the file, and give its path"
             raise UnsupportedError("its file system does not know its size", fix=fix, file=self.name)
         self.size = int(info["size"])
-        protocol = self._filesystem.protocol
-        names = {protocol} if isinstance(protocol, str) else set(protocol)
-        side_by_side = getattr(self._filesystem, "async_impl", False) or names & _SIDE_BY_SIDE
+        side_by_side = getattr(self._filesystem, "async_impl", False) or protocols(self._filesystem) & _SIDE_BY_SIDE
         self._turn = nullcontext() if side_by_side else threading.Lock()
         head = bytearray(min(HEAD, self.size))
         if head:
@@ -51,16 +55,20 @@ class FsspecFile:
         for left in reversed(range(_TRIES)):
             try:
                 with self._turn, translated(self.name):
-                    data = self._filesystem.cat_file(self._path, start, start + target.nbytes)
-                    with suppress(NotImplementedError):
-                        self._filesystem.invalidate_cache(self._path)
-                    version = self._filesystem.ukey(self._path)
+                    data = self._filesystem.cat_file(self._path, start, start + target.nbytes, **self._how)
+                    is_same = self._is_same()
                 break
             except OSError as error:
                 if not left or isinstance(error, (FileNotFoundError, PermissionError)):
                     raise
                 time.sleep(pause)
                 pause *= 2
-        if version != self._version or len(data) != target.nbytes:
+        if not is_same or len(data) != target.nbytes:
             raise changed(self.name)
         target[:] = data
+
+    def _is_same(self) -> bool:
+        if is_hub(self._filesystem) and "@" in self._path:  # by its commit
+            return True
+        self._filesystem.invalidate_cache(self._path)
+        return bool(self._filesystem.ukey(self._path) == self._version)

@@ -28,6 +28,30 @@ def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     return filesystem, path
 
 
+def is_hub(filesystem: Any) -> bool:
+    """Whether it is Hugging Face's hub."""
+    return "hf" in protocols(filesystem)
+
+
+def protocols(filesystem: Any) -> frozenset[str]:
+    """The schemes that a file system goes by."""
+    names = filesystem.protocol
+    return frozenset((names,) if isinstance(names, str) else names)
+
+
+def pinned(filesystem: Any, path: str) -> str:
+    """The path of a file on the hub by the commit that its branch is at now: what it leads to never changes."""
+    from huggingface_hub import HfApi
+
+    at = filesystem.resolve_path(path)
+    if not hasattr(at, "repo_id"):  # a bucket has no commits
+        return path
+    api = HfApi(endpoint=filesystem.endpoint, token=filesystem.token)
+    commit = api.repo_info(at.repo_id, revision=at.revision, repo_type=at.repo_type).sha
+    kind = "" if at.repo_type == "model" else f"{at.repo_type}s/"
+    return f"{kind}{at.repo_id}@{commit}/{at.path_in_repo}"
+
+
 @contextmanager
 def translated(name: str) -> Iterator[None]:
     """Raise what a file system raises as OSError with `name`: its own errors may hold a URL with a signature in it."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ class TestCosts:
 
 
 class TestSameAsOnTheDisk:
-    VALUE = {**model(20, 5000), "epoch": 3, "names": ["a"] * 5000}
+    VALUE: Mapping[str, Any] = {**model(20, 5000), "epoch": 3, "names": ["a"] * 5000}
 
     @pytest.mark.parametrize(
         "options",
@@ -147,11 +148,11 @@ class TestSameAsOnTheDisk:
     def test_every_way_of_reading(self, web: RangeServer, tmp_path: Path, options: dict[str, Any]) -> None:
         """Load, open, inspect, scan, digest: what they say of the path they say of the URL."""
         path = tmp_path / "model.pt"
-        ptfile.save(self.VALUE, path, **options)
+        ptfile.save(dict(self.VALUE), path, **options)
         web.files["/model.pt"] = OnDisk(path)
         url = web.url("/model.pt")
 
-        assert saved(ptfile.load(url)) == saved(ptfile.load(path)) == saved(self.VALUE)
+        assert saved(ptfile.load(url)) == saved(ptfile.load(path)) == saved(dict(self.VALUE))
         assert ptfile.inspect(url).tensors == ptfile.inspect(path).tensors
         assert ptfile.scan(url).pickles == ptfile.scan(path).pickles
         assert ptfile.digest(url) == ptfile.digest(path)
@@ -162,7 +163,7 @@ class TestSameAsOnTheDisk:
 
     def test_a_damaged_tensor_is_found(self, web: RangeServer) -> None:
         """Checksums are verified as ever."""
-        content = saved(self.VALUE)
+        content = saved(dict(self.VALUE))
         at = content.index(self.VALUE["layer.7"].numpy().tobytes())
         web.files["/model.pt"] = content[:at] + b"x" + content[at + 1 :]
 
@@ -204,7 +205,9 @@ class TestS3:
     def name(self, bucket: str) -> str:
         return bucket.removeprefix("s3://").rstrip("/")
 
-    def test_what_is_saved_is_what_is_saved_to_a_path(self, s3: S3Server, bucket: str, name: str, tmp_path: Path) -> None:
+    def test_what_is_saved_is_what_is_saved_to_a_path(
+        self, s3: S3Server, bucket: str, name: str, tmp_path: Path
+    ) -> None:
         """Byte for byte, its root folder after the last part of the URL; and it loads."""
         value = model(40, MIB // 8)  # three parts
         path = tmp_path / "model v1.pt"
@@ -272,9 +275,7 @@ class TestS3:
             with pytest.raises(OSError, match="changed since it was opened"):
                 checkpoint["layer.7"].numpy()
 
-    def test_keys_come_from_the_environment(
-        self, s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_keys_come_from_the_environment(self, s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """As for every other tool: nothing has to be said to ptfile."""
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

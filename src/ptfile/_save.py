@@ -29,6 +29,7 @@ def save(
     storages: Literal["whole", "reachable"] = "whole",
     storage_alignment: int = ALIGNMENT,
     checksum: bool = True,
+    fsync: bool = False,
     storage_options: StorageOptions = None,
 ) -> None:
     """Save an object to a file, in the bytes that `torch.save` of PyTorch 2.13 writes for it.
@@ -55,6 +56,10 @@ def save(
         name.
     checksum: False leaves the checksums of the zip format out, as PyTorch's `set_crc32_options(False)`: a damaged file
         then loads.
+    fsync: True returns when the file, and its name in the folder, are on the disk, so that they outlast a power cut. It
+        takes the disk's time; without it the system writes them when it sees fit, and a crash of the program alone
+        loses nothing. Of a file object, the bytes are synced and the name is not, which whoever opened it may do; one
+        without a file descriptor is a ValueError. What is no file, such as a pipe, is written as without it.
     storage_options: how to open the store that a URL is in, as in `load`.
 
     Raises OSError if the file cannot be written, and what the pickler raises for objects that cannot be pickled, in
@@ -72,7 +77,7 @@ def save(
         raise ValueError(message)
     if is_file_url(f):
         f = local_path(f)
-    sink = open_sink(f, storage_options=storage_options)
+    sink = open_sink(f, fsync=fsync, storage_options=storage_options)
     how: dict[str, Any] = {"pickle_module": pickle_module, "pickle_protocol": pickle_protocol}
     if storages == "reachable":
         reachable = ReachableStorages(obj, **how)

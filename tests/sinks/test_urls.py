@@ -54,9 +54,14 @@ def test_a_save_that_fails_leaves_what_was_there(folder: str, there_before: bool
     if there_before:
         ptfile.save("old", url)
     before = files(folder)
-    with pytest.raises(KeyError), open_sink(url) as sink:
-        sink.write(bytes(100_000))
-        raise KeyError
+
+    def fail() -> None:
+        with open_sink(url) as sink:
+            sink.write(bytes(100_000))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
 
     assert files(folder) == before
     if there_before:
@@ -77,6 +82,12 @@ def test_a_file_system_that_cannot_write_says_so() -> None:
     """Some of fsspec's only read."""
     with pytest.raises((UnsupportedError, OSError)), open_sink("data://text/plain,x") as sink:
         sink.write(b"a")
+
+
+def test_only_stores_say_when_bytes_are_durable(folder: str) -> None:
+    """What a file system of fsspec does with them nobody knows."""
+    with pytest.raises(ValueError, match="fsync=True is for files of this machine and object stores"):
+        ptfile.save(1, f"{folder}some.pt", fsync=True)
 
 
 def test_a_bucket_is_nothing_to_save_to() -> None:

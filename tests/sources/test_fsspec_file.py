@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -102,11 +102,12 @@ def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.Mo
         fails -= 1
         if fails >= 0:
             raise RuntimeError("GET https://host/some.pt?sig=SECRET: bad gateway")
-        return whole(*arguments)
+        return bytes(whole(*arguments))
 
     with open_source("memory://some.pt", mmap=False) as source:
-        whole = source._file._filesystem.cat_file
-        monkeypatch.setattr(source._file._filesystem, "cat_file", cat_file)
+        filesystem = cast("Any", source)._file._filesystem
+        whole = filesystem.cat_file
+        monkeypatch.setattr(filesystem, "cat_file", cat_file)
         assert bytes(source.read(100_000, 10)) == CONTENT[100_000:100_010]
         fails = 100
         with pytest.raises(OSError, match=r"GET https://host/some.pt\?…") as caught:

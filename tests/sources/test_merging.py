@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ptfile.sources.merging import GAP, PIECE_MAX, PIECE_MIN, cut, merge, without
 
-ranges = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60)).map(lambda pair: (pair[0], sum(pair))), max_size=12)
+ranges = st.lists(
+    st.tuples(st.integers(0, 300), st.integers(0, 60)).map(lambda pair: (pair[0], sum(pair))), max_size=12
+)
 
 
 def bytes_of(runs: list[tuple[int, int]]) -> set[int]:
@@ -20,7 +24,7 @@ def test_merged_runs_hold_what_is_wanted_and_small_gaps(wanted: list[tuple[int, 
     runs = merge(wanted, gap)
 
     assert bytes_of(wanted) <= bytes_of(runs)
-    assert all(later[0] - earlier[1] > gap for earlier, later in zip(runs, runs[1:], strict=False))
+    assert all(later[0] - earlier[1] > gap for earlier, later in pairwise(runs))
     extra = merge([(at, at + 1) for at in bytes_of(runs) - bytes_of(wanted)], 0)
     assert all(stop - start <= gap for start, stop in extra)
 

@@ -80,7 +80,7 @@ class TestAnETag:
 
         with opened(web) as source:
             web.faults = [Fault(cut_after=100_000), Fault(before=change)]
-            with pytest.raises(OSError, match="changed since it was opened|412"):
+            with pytest.raises(OSError, match="changed since it was opened"):
                 source.read(500_000, 500_000)
 
 
@@ -148,9 +148,7 @@ def test_a_server_that_ignores_ranges_is_an_error_that_says_what_to_do(web: Rang
         opened(web)
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"), [(403, PermissionError), (401, PermissionError), (404, FileNotFoundError)]
-)
+@pytest.mark.parametrize(("status", "kind"), [(403, PermissionError), (401, PermissionError), (404, FileNotFoundError)])
 def test_refusals_are_those_of_files(web: RangeServer, status: int, kind: type[OSError]) -> None:
     """With the URL, as `open` has the path; and they are not tried again."""
     web.faults = [Fault(status=status)]

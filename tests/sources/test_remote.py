@@ -157,10 +157,10 @@ def test_more_announcements_than_are_held_lose_the_first_and_no_bytes() -> None:
     """A reader of an announcement that was dropped gets its bytes all the same."""
     far = Far(CONTENT * 100)
     with RemoteSource(far) as source:
-        for start in range(0, 20):
+        for start in range(20):
             announce(source, [(start * MIB, start * MIB + 300_000)])
         assert len(source._plans) <= 4
-        for start in range(0, 20):
+        for start in range(20):
             assert bytes(source.read(start * MIB, 300_000)) == far.content[start * MIB : start * MIB + 300_000]
 
 

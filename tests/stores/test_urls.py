@@ -18,7 +18,9 @@ def test_a_scheme_and_two_slashes_are_a_url(text: str) -> None:
     assert is_url(text)
 
 
-@pytest.mark.parametrize("path", ["model.pt", "C:/model.pt", "c://model.pt", "./s3://x", "/s3://x", "s3:/x", Path("s3://x"), 7])
+@pytest.mark.parametrize(
+    "path", ["model.pt", "C:/model.pt", "c://model.pt", "./s3://x", "/s3://x", "s3:/x", Path("s3://x"), 7]
+)
 def test_everything_else_is_none(path: object) -> None:
     """Drives, paths that only hold a URL, and whatever is no text."""
     assert not is_url(path)

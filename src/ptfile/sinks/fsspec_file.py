@@ -28,6 +28,9 @@ class FsspecSink:
         self._filesystem, self._path = open_filesystem(url, options)
         self._file: Any = None
 
+    def expect(self, size: int) -> None:
+        """What there is room for is the file system's to say."""
+
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError."""
         rest = memoryview(data).cast("B")

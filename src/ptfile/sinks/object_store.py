@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import obstore
 
 from ptfile._types import Buffer
-from ptfile.sinks.base import SizedSink, write_zeros
+from ptfile.sinks.base import write_zeros
 from ptfile.stores.objects import open_store, translated
 from ptfile.stores.urls import StorageOptions, redacted
 
@@ -40,20 +40,21 @@ def part_size(nbytes: int | None) -> int:
     return max(_PART_MIN, -(-nbytes // (_PARTS_MAX * _MEBIBYTE)) * _MEBIBYTE)
 
 
-class ObjectSink(SizedSink):
+class ObjectSink:
     """A URL to save to. At abort the upload is called off, so that nothing of it stays, and what was there does."""
 
-    __slots__ = ("_key", "_nbytes", "_store", "_writer", "name")
+    __slots__ = ("_key", "_size", "_store", "_writer", "name")
 
     def __init__(self, url: str, options: StorageOptions) -> None:
         """Raises IsADirectoryError for a bucket."""
         self.name = redacted(url)
         self._store, self._key = open_store(url, options)
-        self._nbytes: int | None = None
+        self._size: int | None = None
         self._writer: WritableFile | None = None
 
-    def expect(self, nbytes: int) -> None:
-        self._nbytes = nbytes
+    def expect(self, size: int) -> None:
+        """Choose parts of which there are few enough."""
+        self._size = size
 
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError, also for a part from before that did not arrive."""
@@ -85,7 +86,7 @@ class ObjectSink(SizedSink):
 
     def _opened(self) -> WritableFile:
         if self._writer is None:
-            size = part_size(self._nbytes)
+            size = part_size(self._size)
             at_once = max(2, _MEMORY // size)
             self._writer = obstore.open_writer(self._store, self._key, buffer_size=size, max_concurrency=at_once)
         return self._writer

@@ -188,6 +188,15 @@ class TestSameAsOnTheDisk:
         with pytest.raises(OSError, match="it has changed since it was opened: open it again"):
             ptfile.load(web.url("/model.pt"))
 
+    @pytest.mark.parametrize("command", ["ls", "verify", "scan", "digest"])
+    def test_commands_take_urls(self, web: RangeServer, command: str) -> None:
+        """And print them without what may be secret."""
+        web.files["/model.pt"] = saved(dict(self.VALUE))
+        result = run(command, web.url("/model.pt?sig=SECRET"))
+
+        assert (result.returncode, result.stderr) == (0, "")
+        assert web.url("/model.pt?…") in result.stdout
+
     def test_a_failing_server_is_a_line_and_an_exit_code(self, web: RangeServer) -> None:
         """The command says the URL and the reason, without a secret in it."""
         result = run("ls", web.url("/none.pt?sig=SECRET"))
@@ -307,10 +316,12 @@ class TestS3:
             "ptfile.save({i: ptfile.zeros(1 << 20) for i in range(48)}, url, storage_options=options)\n"
             "print(peak() - before)\n"
         )
+        s3.forget()
         command = [sys.executable, "-c", program, json.dumps([f"{bucket}model.pt", s3.options])]
         grown = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
-        print(f"\nsaving 192 MiB to S3 took {grown / KIB:.0f} MiB of memory")
+        uploads = sum("uploadId" in path for _, path, _ in s3.requests)
+        print(f"\nsaving 192 MiB to S3 took {uploads} requests and {grown / KIB:.0f} MiB of memory")
         assert grown < 128 * KIB
 
 

@@ -37,6 +37,7 @@ def save_anywhere(value: object, name: str, path: Path, entry: os.DirEntry[str])
     with path.open("wb") as file:
         ptfile.save(value, file)
     assert_type(ptfile.digest(path), str)
+    ptfile.save(value, "s3://bucket/model.pt", storage_options={"region": "us-east-1"})
 
 
 def load_anything(path: Path) -> None:
@@ -46,6 +47,7 @@ def load_anything(path: Path) -> None:
     ptfile.load(path, lambda storage, _: storage)
     ptfile.load(path, map_location=None, weights_only=True, mmap=True)
     ptfile.load(path, limits=ptfile.Limits(depth=10))
+    ptfile.load("https://host/model.pt", storage_options={"client_options": {"timeout": "5 minutes"}})
     with path.open("rb") as file:
         ptfile.load(file)
 

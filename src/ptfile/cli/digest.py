@@ -6,6 +6,7 @@ import click
 
 from ptfile._digest import digest
 from ptfile.cli.printable import printable
+from ptfile.stores.urls import redacted
 
 
 @click.command("digest")
@@ -17,4 +18,4 @@ def command(files: tuple[str, ...], *, encoding: str) -> None:
     Files that hold the same have the same digest, whatever format or version of PyTorch they were saved with.
     """
     for file in files:
-        click.echo(f"{digest(file, encoding=encoding)}  {printable(file)}")
+        click.echo(f"{digest(file, encoding=encoding)}  {printable(redacted(file))}")

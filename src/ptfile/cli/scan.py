@@ -21,6 +21,7 @@ from ptfile.cli import scan_text
 from ptfile.cli.printable import printable
 from ptfile.errors import PtfileError
 from ptfile.formats.scan_report import PickleReport, Verdict
+from ptfile.stores.urls import is_url, redacted
 
 Failed: TypeAlias = tuple[str, str]
 """A file that could not be opened, and why."""
@@ -65,14 +66,14 @@ def scanned(paths: Iterable[str]) -> Iterator[Scan | Failed]:
                 yield file
                 continue
             try:
-                if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116  (a string, as the user wrote it)
+                if not is_url(file) and not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116  (a string, as the user wrote it)
                     yield file, "it is neither a file nor a folder"
                     continue
                 yield scan(file)
             except OSError as error:
-                yield file, error.strerror or str(error)
+                yield redacted(file), error.strerror or str(error)
             except PtfileError as error:
-                yield file, error.problem
+                yield redacted(file), error.problem
 
 
 def _files(path: str) -> Iterator[str | Failed]:

@@ -34,6 +34,7 @@ from ptfile._verify import Progress, Verification, verify
 from ptfile.cli import text
 from ptfile.cli.printable import printable
 from ptfile.errors import PtfileError
+from ptfile.stores.urls import redacted
 
 MOST_NAMES = 10
 """Names of damaged tensors that people are shown for one record."""
@@ -52,11 +53,12 @@ def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
     """
     found = []
     for file in files:
-        with progress_bar(file) as progress:
+        called = redacted(file)
+        with progress_bar(called) as progress:
             result, problem = _verified(file, encoding, progress)
-        found.append((file, result, problem))
+        found.append((called, result, problem))
         if not as_json:
-            for line in lines(file, result, problem):
+            for line in lines(called, result, problem):
                 click.echo(printable(line))
     if as_json:
         click.echo(json.dumps([_as_dict(*each) for each in found]))

@@ -37,6 +37,9 @@ class SmallWrites:
         self.size = 0
         self.pieces: list[tuple[int, bytearray]] = []
 
+    def expect(self, size: int) -> None:
+        pass
+
     def write(self, data: Buffer) -> None:
         length = memoryview(data).nbytes
         if length < 64 << 10 or not isinstance(data, memoryview):

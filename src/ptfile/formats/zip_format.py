@@ -120,6 +120,8 @@ class ZipSave:
 
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
+        left_out = 0 if self._contents else sum(storage.nbytes() for storage in self._storages.storages)
+        sink.expect(self._layout.size - left_out)
         writer = ZipWriter(sink, self._layout, checksum=self._checksum)
         writer.write_pieces(self._pickle)
         for _, payload in self._head:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from ptfile._types import Buffer, Path
-from ptfile.sinks.base import write_zeros
+from ptfile.sinks.base import can_sync, write_zeros
 from ptfile.sinks.folder import Folder
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ class FileSink:
             self._abort()
             raise
         return self
+
+    def expect(self, size: int) -> None:
+        """Be told how many bytes will be written."""
 
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError (disk full, quota, broken pipe)."""
@@ -142,7 +145,7 @@ class FileSink:
             _keep_attributes(target, old, self._file)
 
     def _commit(self) -> None:
-        if self._fsync and (self._temporary is not None or _can_sync(self._file)):
+        if self._fsync and (self._temporary is not None or can_sync(self._file)):
             os.fsync(self._file)
         self._close()
         if self._folder is None or self._temporary is None:
@@ -220,9 +223,3 @@ def _keep_attributes(path: str, old: os.stat_result, file: int) -> None:
                 os.setxattr(file, key, os.getxattr(path, key))
     if hasattr(os, "fchmod"):
         os.fchmod(file, stat.S_IMODE(old.st_mode))
-
-
-def _can_sync(file: int) -> bool:
-    """Whether fsync means anything for an open file that is written straight through."""
-    mode = os.fstat(file).st_mode
-    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)

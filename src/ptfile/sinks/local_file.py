@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, NoReturn
 from ptfile._types import Buffer, Path
 from ptfile.sinks.base import can_sync, write_zeros
 from ptfile.sinks.folder import Folder
+from ptfile.sinks.write_back import WriteBack
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 NAME_MAX = 255
 """Bytes of a file name on every common file system (Windows and macOS count UTF-16 units, which are never more)."""
+LARGE = 16 << 20
+"""Bytes from which writing takes so long that preparing for it costs nothing beside it."""
 WRITE_MAX = 1 << 30
 """Bytes offered to the system in one call; Linux takes at most 0x7ffff000, macOS refuses 2 GiB and more."""
 
@@ -44,7 +47,7 @@ class FileSink:
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = ("_base", "_file", "_folder", "_fsync", "_temporary", "name")
+    __slots__ = ("_base", "_file", "_folder", "_fsync", "_temporary", "_write_back", "name")
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
         self.name = os.fspath(path)
@@ -53,6 +56,7 @@ class FileSink:
         self._folder: Folder | None = None
         self._base = ""
         self._temporary: str | None = None
+        self._write_back: WriteBack | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -66,7 +70,12 @@ class FileSink:
         return self
 
     def expect(self, size: int) -> None:
-        """Be told how many bytes will be written."""
+        """Be told how many bytes will be written. Raises OSError if there is no room for them."""
+        if self._fsync and self._folder is not None and size >= LARGE:
+            try:
+                self._write_back = WriteBack(self._file, size)
+            except OSError as error:
+                self._raise(error)
 
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError (disk full, quota, broken pipe)."""
@@ -78,6 +87,8 @@ class FileSink:
                 self._raise(error)
             if written == 0:
                 raise OSError(errno.EIO, "the system took no bytes", self.name)
+            if self._write_back is not None:
+                self._write_back.follow(written)
             rest = rest[written:]
 
     def skip(self, length: int) -> None:
@@ -86,6 +97,8 @@ class FileSink:
             write_zeros(self, length)
         else:
             os.lseek(self._file, length, os.SEEK_CUR)
+            if self._write_back is not None:
+                self._write_back.follow(length)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -27,6 +27,13 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
 _BYTE_ORDER = "byteorder"
+_ABOUT = (
+    *("archive_format", "archive_version", "version", ".data/version", ".format_version", _BYTE_ORDER),
+    *(".storage_alignment", ".data/python_version", ".data/serialization_id"),
+)
+"""Records of a few letters that say what the file is and how it was written, in the various dialects."""
+_MOST_ABOUT = 256
+"""Bytes of such a record."""
 _STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
 
@@ -170,11 +177,20 @@ class ZipRecords:
                 return part_of(self._source, self._zip.locate(record), record.size, called)
             return MemorySource(self._zip.read(record), called)
 
+    def storages(self) -> list[Storage]:
+        """The storages that were asked for since the last `fill`, in the order in which they stand in the file."""
+        return [storage for _, storage in sorted(self._unread, key=lambda pair: pair[0])]
+
     def fill(self) -> None:
-        """Read all storages that were asked for, in the order in which they stand in the file."""
-        for _, storage in sorted(self._unread, key=lambda pair: pair[0]):
+        """Read them all, in that order."""
+        for storage in self.storages():
             storage.load()
         self._unread.clear()
+
+    def about(self) -> dict[str, str]:
+        """What the records say that are there to say what the file is, without white space around it."""
+        there = [name for name in _ABOUT if name in self and self.size(name) <= _MOST_ABOUT]
+        return {name: self.read(name).decode(errors="backslashreplace").strip() for name in there}
 
     def _record(self, name: str) -> Record:
         record = self._zip.records.get(f"{self._root}{name}")

@@ -5,6 +5,7 @@ A source of another kind (an object store, a block cache) needs only these metho
 
 from __future__ import annotations
 
+import errno
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,6 +68,11 @@ class Closing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self.close()
+
+
+def closed_error(name: str) -> OSError:
+    """The error for reading what has been closed."""
+    return OSError(errno.EBADF, "the file is closed: read what you need of it before", name)
 
 
 def check_range(name: str, size: int, offset: int, length: int) -> None:

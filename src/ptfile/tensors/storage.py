@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
+from ptfile.tensors.blocks import NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,6 +133,20 @@ class Storage:
         if self._data is not None or fetch_range is None:
             return self.data[start:stop]
         return fetch_range(start, stop)
+
+    def is_read_in_parts(self, nbytes: int) -> bool:
+        """Whether so many of its bytes are read without the others: it is in a file, large, and that is not all."""
+        return self._data is None and self._fetch_range is not None and NEAR < self._nbytes > nbytes
+
+    def fresh(self) -> Storage:
+        """The bytes for whoever does not want them kept here: read and checked now, as a storage of its own.
+
+        The storage itself, if it is in memory already.
+        """
+        fetch = self._fetch
+        if self._data is not None or fetch is None:
+            return self
+        return Storage(fetch() if self._fetch_range is None else self.peek(0, self._nbytes), self.device)
 
     def part(self, start: int, stop: int) -> Storage:
         """The bytes from `start` to `stop` as a storage: in the same memory, or not read either."""

@@ -92,6 +92,10 @@ class Checkpoint(Mapping[str, Any]):
         """The tensors of every kind with their names, in the order of the tree."""
         return ((name, value) for name, value in self.items() if isinstance(value, Attributed))
 
+    def read(self) -> None:
+        """Read all tensors now, in the order of the file. They are checked, and stay in memory after `close`."""
+        self._reader.fill()
+
     def stream(self) -> Iterator[tuple[str, Any]]:
         """The same tensors in the order in which their bytes stand in the file, read and checked, and not kept.
 

@@ -60,12 +60,10 @@ def test_an_empty_view_needs_no_read() -> None:
     assert runs(10, (3, 0), (1, 1), 4) == []
 
 
-DIMENSIONS = st.lists(
-    st.tuples(st.integers(1, 4), st.sampled_from([1, 1, 2, 3, 9000, 17_000, 600_000])), min_size=0, max_size=4
-)
+DIMENSIONS = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([1, 1, 2, 3, 9000, 17_000, 200_000])), max_size=3)
 
 
-@given(DIMENSIONS, st.permutations(range(4)), st.sampled_from([1, 2, 8]), st.integers(0, 5))
+@given(DIMENSIONS, st.permutations(range(3)), st.sampled_from([1, 2, 8]), st.integers(0, 5))
 def test_every_element_is_in_one_read_at_its_place(
     dimensions: list[tuple[int, int]], order: list[int], itemsize: int, offset: int
 ) -> None:

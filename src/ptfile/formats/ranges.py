@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ptfile.errors import FormatError, UnsupportedError, brief
 from ptfile.sources import ReadAhead, Source, StreamSource, ViewSource
 from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import empty_bytes
 
 _LONGEST_NAME = 64
 """Characters of what a number in `sys_info` is called."""
@@ -40,7 +41,7 @@ class Ranges:
             return mapped if mapped.ctypes.data % alignment == 0 else mapped.copy()
         if self._is_stream:  # it allocates as the bytes arrive: nobody knows how many it has
             return np.frombuffer(self._source.read(offset, nbytes), np.uint8)
-        data = np.empty(nbytes, np.uint8)
+        data = empty_bytes(nbytes)
         self.read_into(offset, data)
         return data
 

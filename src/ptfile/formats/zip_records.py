@@ -24,7 +24,7 @@ from ptfile.limits import Limits
 from ptfile.sources import MemorySource, Source, ViewSource
 from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Storage
+from ptfile.tensors.storage import Storage, empty_bytes
 
 _BYTE_ORDER = "byteorder"
 _ABOUT = (
@@ -60,7 +60,7 @@ class ZipRecords:
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._root = root_of(reader)
-        self._unread: list[tuple[int, Storage]] = []
+        self._asked: list[tuple[int, Storage]] = []
         self._check_names()
         self._swap = self._is_swapped()
 
@@ -79,9 +79,9 @@ class ZipRecords:
         return (name.removeprefix(self._root) for name in self._zip.records)
 
     @property
-    def unread(self) -> Sequence[tuple[int, Storage]]:
-        """The storages that were asked for since the last `fill`, each with the offset of its record's header."""
-        return self._unread
+    def asked(self) -> Sequence[tuple[int, Storage]]:
+        """The storages that were asked for, each with the offset of its record's header."""
+        return self._asked
 
     def __contains__(self, name: object) -> bool:
         return f"{self._root}{name}" in self._zip.records
@@ -144,7 +144,7 @@ class ZipRecords:
         stored = self.stored(name, nbytes, dtype)
         parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts)
-        self._unread.append((stored.offset, storage))
+        self._asked.append((stored.offset, storage))
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -178,14 +178,13 @@ class ZipRecords:
             return MemorySource(self._zip.read(record), called)
 
     def storages(self) -> list[Storage]:
-        """The storages that were asked for since the last `fill`, in the order in which they stand in the file."""
-        return [storage for _, storage in sorted(self._unread, key=lambda pair: pair[0])]
+        """The storages that were asked for, in the order in which they stand in the file."""
+        return [storage for _, storage in sorted(self._asked, key=lambda pair: pair[0])]
 
     def fill(self) -> None:
         """Read them all, in that order."""
         for storage in self.storages():
             storage.load()
-        self._unread.clear()
 
     def about(self) -> dict[str, str]:
         """What the records say that are there to say what the file is, without white space around it."""
@@ -267,7 +266,7 @@ class StoredBytes:
         if self.views is not None and self.record.method == STORED and self.unit == 1:
             with located(file=self.reader.source.name, record=self.name):
                 return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
-        data = np.empty(self.record.size, np.uint8)
+        data = empty_bytes(self.record.size)
         self.read_into(data)
         return data
 
@@ -281,7 +280,7 @@ class StoredBytes:
             if self.views is not None:
                 data = np.frombuffer(self.views.view(place, last - first), np.uint8)
             else:
-                data = np.empty(last - first, np.uint8)
+                data = empty_bytes(last - first)
                 self.reader.source.read_into(place, data.data)
         return self._in_our_order(data)[start - first : stop - first]
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ptfile.errors import TensorError
 from ptfile.tensors import strides
 from ptfile.tensors.blocks import blocks
+from ptfile.tensors.storage import empty_bytes
 
 if TYPE_CHECKING:
     from ptfile.tensors.storage import Bytes, Storage
@@ -36,7 +37,7 @@ def _read_blocks(storage: Storage, offset: int, shape: Ints, stride: Ints, items
     """The elements of a view whose strides do not overlap, without the bytes between them; and their strides now."""
     nbytes, dense = strides.numel(shape) * itemsize, strides.dense(shape, stride)
     raw = np.dtype((np.void, itemsize))
-    data = np.empty(nbytes, np.uint8)
+    data = empty_bytes(nbytes)
     target = as_array(data, raw, 0, shape, dense)
     for block in blocks(offset, shape, stride, itemsize):
         read = storage.peek(block.start, block.stop)

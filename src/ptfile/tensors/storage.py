@@ -29,6 +29,11 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 """A 1-D array of bytes."""
 
 
+ALIGNMENT = 64
+"""Of memory, in bytes: c10/core/alignment.h, gAlignment."""
+_WORTH_ALIGNING = 4 << 10
+
+
 class Storage:
     """A run of bytes with a device tag; torch's `UntypedStorage`.
 
@@ -253,6 +258,18 @@ class TypedStorage:
         name = self.dtype.storage_class or "TypedStorage"
         unread = "" if self.storage.is_loaded else ", not read"
         return f"<ptfile.{name} of {self.numel()} elements, dtype={self.dtype}, device={self.device!r}{unread}>"
+
+
+def empty_bytes(nbytes: int) -> Bytes:
+    """Memory to read into. Where there is enough for that to matter it begins at a multiple of 64.
+
+    So does PyTorch's, and JAX can share no other.
+    """
+    if nbytes < _WORTH_ALIGNING:
+        return np.empty(nbytes, np.uint8)
+    memory = np.empty(nbytes + ALIGNMENT - 1, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + nbytes]
 
 
 def interpret(data: Bytes, dtype: DType) -> npt.NDArray[Any]:

@@ -21,6 +21,7 @@ from ptfile.tensors.view import View, ints
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import jax
     import torch
 
     from ptfile.tensors.dtypes import DType
@@ -171,6 +172,17 @@ class Tensor(View, NumpyProtocols):
             tensor = package._neg_view(tensor)  # noqa: SLF001  (there is no public way)
         tensor.requires_grad_(self._requires_grad)
         return cast("torch.Tensor", give_attributes(self.python_side, tensor))
+
+    def jax(self, *, narrow: bool = False) -> jax.Array:
+        """The elements as a JAX array, in the same memory where JAX can: do not write to the tensor then.
+
+        narrow: whether 64-bit elements become 32-bit ones while JAX's own 64-bit types are off, rather than an error.
+        Raises UnsupportedError if JAX is missing or has no such dtype, TensorError for numbers that narrow ones cannot
+        hold, or if the conj or neg flag is set.
+        """
+        from ptfile.tensors.jax_arrays import jax_array
+
+        return jax_array(self.numpy(), narrow=narrow)
 
     # Copies -------------------------------------------------------------------------------------------------------
 

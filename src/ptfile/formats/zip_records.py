@@ -262,9 +262,11 @@ class StoredBytes:
         return self.start + self.record.compressed_size
 
     def read(self) -> npt.NDArray[np.uint8]:
-        """The bytes as an array: in the source's own memory if it has them there, else read and checked."""
+        """The bytes as an array, checked: in the source's own memory if it has them there, and only mapped not checked."""
         if self.views is not None and self.record.method == STORED and self.unit == 1:
             with located(file=self.reader.source.name, record=self.name):
+                if not self.views.is_mapped:
+                    return np.frombuffer(self.reader.read(self.record), np.uint8)
                 return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
         data = empty_bytes(self.record.size)
         self.read_into(data)

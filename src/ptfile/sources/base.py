@@ -48,6 +48,11 @@ class ViewSource:
 
     __slots__ = ()
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether bytes come from a file when they are first looked at: to look at all for a checksum is too much."""
+        return False
+
     def view(self, offset: int, length: int) -> memoryview:
         """The same bytes as `read`, without a copy, for as long as the view lives."""
         raise NotImplementedError

@@ -9,13 +9,18 @@ from ptfile.sources.base import Closing, ViewSource, check_range, closed_error
 class MemorySource(Closing, ViewSource):
     """The bytes of a buffer: bytes, bytearray, or a contiguous memoryview of any shape and format."""
 
-    __slots__ = ("_bytes", "_is_closed", "name", "size")
+    __slots__ = ("_bytes", "_is_closed", "_is_mapped", "name", "size")
 
-    def __init__(self, buffer: Buffer, name: str = "bytes") -> None:
+    def __init__(self, buffer: Buffer, name: str = "bytes", *, is_mapped: bool = False) -> None:
         self._bytes = memoryview(buffer).cast("B")
         self.name = name
         self.size = self._bytes.nbytes
         self._is_closed = False
+        self._is_mapped = is_mapped
+
+    @property
+    def is_mapped(self) -> bool:
+        return self._is_mapped
 
     def read(self, offset: int, length: int) -> memoryview:
         return self.view(offset, length)

@@ -13,6 +13,11 @@ from ptfile.sources.mapped import MappedSource
 from ptfile.sources.stream import StreamSource
 
 
+def lasting_path(f: object) -> str | None:
+    """What opens the same file from any folder; None for a file object, which is only here."""
+    return os.path.abspath(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else None  # noqa: PTH100  (no symlink resolved)
+
+
 def open_source(f: Path | Readable, *, mmap: bool, may_stream: bool = False) -> Source:
     """The bytes of a path or a file object. Raises TypeError for anything else.
 

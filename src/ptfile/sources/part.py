@@ -32,5 +32,5 @@ class PartSource(Closing):
 def part_of(whole: Source, start: int, size: int, name: str) -> Source:
     """The part as a source: one that gives views where the whole does."""
     if isinstance(whole, ViewSource):
-        return MemorySource(whole.view(start, size), name)
+        return MemorySource(whole.view(start, size), name, is_mapped=whole.is_mapped)
     return PartSource(whole, start, size, name)

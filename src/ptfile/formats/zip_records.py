@@ -37,6 +37,8 @@ _MOST_ABOUT = 256
 """Bytes of such a record."""
 _STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
+_SMALL = 64 << 10
+"""Bytes of a record that is no storage which are worth no request of their own."""
 
 
 def root_of(reader: ZipReader) -> str:
@@ -188,6 +190,7 @@ class ZipRecords:
     def fill(self) -> None:
         """Read them all, in that order."""
         self._asked.sort(key=lambda entry: entry[0])
+        self._zip.will_read(offset for offset, _, _ in self._asked)
         if self._threads > 1:
             share(self._tasks(), self._threads)
         else:
@@ -226,9 +229,11 @@ class ZipRecords:
         That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in _STORAGES)
-        for name, record in self._zip.records.items():
-            if not name.startswith(storages):
-                self._zip.locate(record)
+        records = [record for name, record in self._zip.records.items() if not name.startswith(storages)]
+        soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
+        self._zip.will_read(record.header_offset for record in soon)
+        for record in records:
+            self._zip.locate(record)
 
     def _is_swapped(self) -> bool:
         """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""
@@ -304,6 +309,7 @@ class StoredBytes:
             return self.read()
         first, last = start - start % self.unit, stop + -stop % self.unit
         with located(file=self.reader.source.name, record=self.name):
+            self.reader.will_read_part(self.record, first, last)
             place = self.reader.locate(self.record) + first
             if self.views is not None:
                 data = np.frombuffer(self.views.view(place, last - first), np.uint8)

@@ -1,6 +1,6 @@
 """Bytes in: whatever a checkpoint is read from, as a size and reads at any offset."""
 
-from ptfile.sources.base import ConcurrentSource, Source, ViewSource
+from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource, announce
 from ptfile.sources.file_object import FileObjectSource
 from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
@@ -12,6 +12,7 @@ from ptfile.sources.stream import StreamSource
 
 __all__ = [
     "ConcurrentSource",
+    "DistantSource",
     "FileObjectSource",
     "LocalSource",
     "MappedSource",
@@ -21,6 +22,7 @@ __all__ = [
     "Source",
     "StreamSource",
     "ViewSource",
+    "announce",
     "lasting_path",
     "open_source",
     "part_of",

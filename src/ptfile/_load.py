@@ -39,8 +39,9 @@ def load(
 
     f: a path; a URL, such as `s3://bucket/model.pt` or `https://host/model.pt`, which is text (a `pathlib.Path` is
         always local); or a binary file object, which is read from where it stands. Behind a checkpoint of the legacy
-        format it is left standing where the next one may begin, and such a one is read from an object that cannot seek,
-        too.
+        format it is left standing where the next one may begin. An object that cannot seek, such as a pipe, will do: it
+        is read to its end, or to that of a legacy checkpoint, and the tensors of other formats are where their bytes
+        arrived, in one block of memory.
     map_location: where storages go, over device tags: one tag for all (`"cpu"`), a mapping from tag to tag, or a
         function that is called once for each storage with the storage and its tag. None keeps the tags of the file.
         There is no device to move bytes to: they are in main memory, and only the tag changes.

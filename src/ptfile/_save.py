@@ -59,7 +59,7 @@ def save(
     fsync: True returns when the file, and its name in the folder, are on the disk, so that they outlast a power cut. It
         takes the disk's time; without it the system writes them when it sees fit, and a crash of the program alone
         loses nothing. Of a file object, the bytes are synced and the name is not, which whoever opened it may do; one
-        without a file descriptor is a ValueError. What is no file, such as a pipe, is written as without it.
+        without a file descriptor is a ValueError. What is no file, such as a pipe or a URL, is written as without it.
     storage_options: how to open the store that a URL is in, as in `load`.
 
     Raises OSError if the file cannot be written, and what the pickler raises for objects that cannot be pickled, in

@@ -236,7 +236,7 @@ def _tensor_names(
         value = opened.load(runner, None)
     root = root_of(reader)
     by_header = {record.header_offset: name.removeprefix(root) for name, record in reader.records.items()}
-    storages = {id(storage): by_header.get(header, "") for header, storage in records.unread}
+    storages = {id(storage): by_header.get(header, "") for header, storage in records.asked}
     names: dict[str, tuple[str, ...]] = {}
     for identity, those in names_by_storage(value, limits).items():
         record = storages.get(identity, "")

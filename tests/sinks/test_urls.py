@@ -84,12 +84,6 @@ def test_a_file_system_that_cannot_write_says_so() -> None:
         sink.write(b"a")
 
 
-def test_only_stores_say_when_bytes_are_durable(folder: str) -> None:
-    """What a file system of fsspec does with them nobody knows."""
-    with pytest.raises(ValueError, match="fsync=True is for files of this machine and object stores"):
-        ptfile.save(1, f"{folder}some.pt", fsync=True)
-
-
 def test_a_bucket_is_nothing_to_save_to() -> None:
     """It is a folder, as a path with a slash at its end."""
     with pytest.raises(IsADirectoryError):

@@ -18,7 +18,7 @@ from ptfile.errors import FormatError, TensorError, UnsupportedError, located
 from ptfile.formats.legacy_ids import LoadedIds
 from ptfile.formats.pickle_sequence import CutPickle, PickleSequence
 from ptfile.formats.pickles import PickleRunner
-from ptfile.formats.ranges import Ranges, check_little_endian_machine, little_endian
+from ptfile.formats.ranges import Ranges, about, check_little_endian_machine, little_endian
 from ptfile.formats.storages import LoadedStorages, MapLocation
 from ptfile.formats.vocabulary import TORCH_NAMES
 from ptfile.limits import Limits
@@ -81,14 +81,16 @@ class LegacyFormatReader:
         self._views = ids.views
         return value
 
+    def storages(self) -> Sequence[Storage]:
+        """All storages in the order of the file, and then those that show parts of them."""
+        return [*(self._storages[key] for key in self.keys()), *self._views]
+
     def fill(self) -> None:
-        """Read all storages in the order of the file, and leave a file object's position behind the checkpoint."""
-        keys = self.keys()
+        """Read them all, in that order, and leave a file object's position behind the checkpoint."""
+        storages = self.storages()
         announce(self._source, [(self._start, self._end)])
-        for key in keys:
-            self._storages[key].load()
-        for view in self._views:
-            view.load()
+        for storage in storages:
+            storage.load()
         self.leave(behind_storages=True)
 
     # for a framework, which makes storages of its own
@@ -145,6 +147,10 @@ class LegacyFormatReader:
         if isinstance(self._source, FileObjectSource):
             self._source.leave_at(self._end if behind_storages else self._start)
 
+    def about(self) -> dict[str, str]:
+        """What the file says about the machine that wrote it."""
+        return dict(self._about)
+
     def check_counts(self) -> None:
         """Hold the counts before all storages against what the pickle says, and read nothing else of them.
 
@@ -163,7 +169,10 @@ class LegacyFormatReader:
         version = self._pickles.next().plain()
         if version != PROTOCOL_VERSION:
             raise UnknownVersionError(version)
-        return little_endian(self._pickles.next().plain())
+        sys_info = self._pickles.next().plain()
+        is_little_endian = little_endian(sys_info)
+        self._about = about(sys_info)
+        return is_little_endian
 
     # storages
 

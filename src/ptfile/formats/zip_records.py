@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ptfile._threads import share
 from ptfile.containers.zip_directory import Record
-from ptfile.containers.zip_reader import ZipReader
+from ptfile.containers.zip_reader import LARGE, ZipReader
 from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
@@ -24,9 +25,16 @@ from ptfile.limits import Limits
 from ptfile.sources import MemorySource, Source, ViewSource
 from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Storage
+from ptfile.tensors.storage import Storage, empty_bytes
 
 _BYTE_ORDER = "byteorder"
+_ABOUT = (
+    *("archive_format", "archive_version", "version", ".data/version", ".format_version", _BYTE_ORDER),
+    *(".storage_alignment", ".data/python_version", ".data/serialization_id"),
+)
+"""Records of a few letters that say what the file is and how it was written, in the various dialects."""
+_MOST_ABOUT = 256
+"""Bytes of such a record."""
 _STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
 _SMALL = 64 << 10
@@ -55,7 +63,8 @@ class ZipRecords:
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._root = root_of(reader)
-        self._unread: list[tuple[int, Storage]] = []
+        self._asked: list[tuple[int, Storage, StoredBytes]] = []
+        self._threads = 1
         self._check_names()
         self._swap = self._is_swapped()
 
@@ -74,9 +83,9 @@ class ZipRecords:
         return (name.removeprefix(self._root) for name in self._zip.records)
 
     @property
-    def unread(self) -> Sequence[tuple[int, Storage]]:
-        """The storages that were asked for since the last `fill`, each with the offset of its record's header."""
-        return self._unread
+    def asked(self) -> Sequence[tuple[int, Storage]]:
+        """The storages that were asked for, each with the offset of its record's header."""
+        return [(offset, storage) for offset, storage, _ in self._asked]
 
     def __contains__(self, name: object) -> bool:
         return f"{self._root}{name}" in self._zip.records
@@ -139,7 +148,9 @@ class ZipRecords:
         stored = self.stored(name, nbytes, dtype)
         parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts)
-        self._unread.append((stored.offset, storage))
+        self._asked.append((stored.offset, storage, stored))
+        if nbytes >= LARGE:  # asked first, because there may be very many small ones
+            self._threads = max(self._threads, stored.threads)
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -172,13 +183,32 @@ class ZipRecords:
                 return part_of(self._source, self._zip.locate(record), record.size, called)
             return MemorySource(self._zip.read(record), called)
 
+    def storages(self) -> list[Storage]:
+        """The storages that were asked for, in the order in which they stand in the file."""
+        return [storage for _, storage, _ in sorted(self._asked, key=lambda entry: entry[0])]
+
     def fill(self) -> None:
-        """Read all storages that were asked for, in the order in which they stand in the file."""
-        unread = sorted(self._unread, key=lambda pair: pair[0])
-        self._zip.will_read(offset for offset, _ in unread)
-        for _, storage in unread:
-            storage.load()
-        self._unread.clear()
+        """Read them all, in that order."""
+        self._asked.sort(key=lambda entry: entry[0])
+        self._zip.will_read(offset for offset, _, _ in self._asked)
+        if self._threads > 1:
+            share(self._tasks(), self._threads)
+        else:
+            for _, storage, _ in self._asked:
+                storage.load()
+
+    def about(self) -> dict[str, str]:
+        """What the records say that are there to say what the file is, without white space around it."""
+        there = [name for name in _ABOUT if name in self and self.size(name) <= _MOST_ABOUT]
+        return {name: self.read(name).decode(errors="backslashreplace").strip() for name in there}
+
+    def _tasks(self) -> Iterator[Callable[[], None]]:
+        """What `fill` does, for several threads."""
+        for _, storage, stored in self._asked:
+            if storage.is_loaded or stored.threads == 1:
+                yield storage.load
+            else:
+                yield from stored.tasks(storage)
 
     def _record(self, name: str) -> Record:
         record = self._zip.records.get(f"{self._root}{name}")
@@ -252,12 +282,24 @@ class StoredBytes:
         """Where the bytes end, from the start of the file."""
         return self.start + self.record.compressed_size
 
+    @property
+    def threads(self) -> int:
+        """How many threads read them fastest."""
+        return self.reader.threads_for(self.record) if self.unit == 1 else 1
+
+    def tasks(self, storage: Storage) -> Iterator[Callable[[], None]]:
+        """Read them and give them to a storage, as tasks that several threads may share."""
+        data = np.empty(self.record.size, np.uint8)
+        return self.reader.tasks(self.record, data.data, partial(storage.provide, data))
+
     def read(self) -> npt.NDArray[np.uint8]:
-        """The bytes as an array: in the source's own memory if it has them there, else read and checked."""
+        """The bytes as an array, in the source's own memory if it has them there; checked, unless they are mapped."""
         if self.views is not None and self.record.method == STORED and self.unit == 1:
             with located(file=self.reader.source.name, record=self.name):
+                if not self.views.is_mapped:
+                    return np.frombuffer(self.reader.read(self.record), np.uint8)
                 return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
-        data = np.empty(self.record.size, np.uint8)
+        data = empty_bytes(self.record.size)
         self.read_into(data)
         return data
 
@@ -272,7 +314,7 @@ class StoredBytes:
             if self.views is not None:
                 data = np.frombuffer(self.views.view(place, last - first), np.uint8)
             else:
-                data = np.empty(last - first, np.uint8)
+                data = empty_bytes(last - first)
                 self.reader.source.read_into(place, data.data)
         return self._in_our_order(data)[start - first : stop - first]
 

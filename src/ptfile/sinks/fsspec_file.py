@@ -29,7 +29,7 @@ class FsspecSink:
         self._file: Any = None
 
     def expect(self, size: int) -> None:
-        """What there is room for is the file system's to say."""
+        """There is no way to ask for room."""
 
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError."""

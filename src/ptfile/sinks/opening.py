@@ -26,14 +26,14 @@ from ptfile.stores.urls import (
 def open_sink(f: Path | Writable, *, fsync: bool = False, storage_options: StorageOptions = None) -> Sink:
     """Where the bytes of a file go that is saved to a path, a URL or a file object. Nothing is opened yet.
 
-    fsync: as in `save`. What a store has taken is durable; of other URLs nobody knows, so that is a ValueError.
+    fsync: as in `save`; what a store has taken is durable in any case.
 
     Raises TypeError for anything else, UnsupportedError for a URL that nothing can be saved to.
     """
     if is_file_url(f):
         return FileSink(local_path(f), fsync=fsync)
     if is_url(f):
-        return _open_url(f, fsync, storage_options)
+        return _open_url(f, storage_options)
     if isinstance(f, (str, os.PathLike)):
         return FileSink(f, fsync=fsync)
     if callable(getattr(f, "write", None)) and callable(getattr(f, "flush", None)):
@@ -42,7 +42,7 @@ def open_sink(f: Path | Writable, *, fsync: bool = False, storage_options: Stora
     raise TypeError(message)
 
 
-def _open_url(url: str, fsync: bool, options: StorageOptions) -> Sink:
+def _open_url(url: str, options: StorageOptions) -> Sink:
     if scheme_of(url) in WEB:
         fix = "Save to a path, or to the store behind it (s3://, gs://, az://)"
         raise UnsupportedError("a web server has no way to save a file to it", fix=fix, file=redacted(url))
@@ -50,9 +50,6 @@ def _open_url(url: str, fsync: bool, options: StorageOptions) -> Sink:
         with needs_obstore(url):
             from ptfile.sinks.object_store import ObjectSink
         return ObjectSink(url, options)
-    if fsync:
-        message = f"fsync=True is for files of this machine and object stores, and {redacted(url)} is neither"
-        raise ValueError(message)
     with needs_fsspec(url):
         from ptfile.sinks.fsspec_file import FsspecSink
     return FsspecSink(url, options)

@@ -5,6 +5,7 @@ A source of another kind (an object store, a block cache) needs only these metho
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,9 +49,20 @@ class ViewSource:
 
     __slots__ = ()
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether bytes come from a file when they are first looked at: to look at all for a checksum is too much."""
+        return False
+
     def view(self, offset: int, length: int) -> memoryview:
         """The same bytes as `read`, without a copy, for as long as the view lives."""
         raise NotImplementedError
+
+
+class ConcurrentSource:
+    """What a source is besides that reads faster when several threads ask at once."""
+
+    __slots__ = ()
 
 
 class DistantSource:
@@ -87,6 +99,11 @@ class Closing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self.close()
+
+
+def closed_error(name: str) -> OSError:
+    """The error for reading what has been closed."""
+    return OSError(errno.EBADF, "the file is closed: read what you need of it before", name)
 
 
 def check_range(name: str, size: int, offset: int, length: int) -> None:

@@ -33,4 +33,4 @@ class MappedSource(MemorySource):
             size = os.fstat(file.fileno()).st_size
             # An empty file cannot be mapped. The memoryview keeps the mapping alive, and is all that does.
             whole = memoryview(mmap.mmap(file.fileno(), size, access=access)) if size else memoryview(b"")
-        super().__init__(whole, name)
+        super().__init__(whole, name, is_mapped=True)

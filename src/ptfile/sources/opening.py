@@ -24,6 +24,13 @@ from ptfile.stores.urls import (
 )
 
 
+def lasting_path(f: object) -> str | None:
+    """What opens the same file from any folder; None for a file object, which is only here."""
+    if is_url(f):
+        return f
+    return os.path.abspath(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else None  # noqa: PTH100  (no symlink resolved)
+
+
 def open_source(
     f: Path | Readable, *, mmap: bool, may_stream: bool = False, storage_options: StorageOptions = None
 ) -> Source:

@@ -43,6 +43,6 @@ class DistantPart(PartSource, DistantSource):
 def part_of(whole: Source, start: int, size: int, name: str) -> Source:
     """The part as a source: one that gives views where the whole does."""
     if isinstance(whole, ViewSource):
-        return MemorySource(whole.view(start, size), name)
+        return MemorySource(whole.view(start, size), name, is_mapped=whole.is_mapped)
     kind = DistantPart if isinstance(whole, DistantSource) else PartSource
     return kind(whole, start, size, name)

@@ -69,7 +69,7 @@ class _Piece:
     """What was read of it."""
 
     def note(self, start: int, stop: int, unread: int) -> bool:
-        """Say that these bytes were read. Returns whether all has been, but for gaps and `unread` at the end."""
+        """Say that these bytes were read. Returns whether all were, but for gaps and at most `unread` at the end."""
         self.read = merge([*self.read, (start, stop)])
         first, last = self.read[0]
         return first <= self.start + GAP and last >= self.stop - unread

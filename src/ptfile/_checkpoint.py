@@ -20,7 +20,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import lasting_path, open_source
+from ptfile.sources import announce, lasting_path, open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Storage
@@ -66,7 +66,15 @@ class Checkpoint(Mapping[str, Any]):
         path = lasting_path(f)
         self._again: Callable[[], Checkpoint] | None = None
         if path is not None:
-            self._again = partial(Checkpoint, path, map_location, unknown=unknown, text=text, limits=limits)
+            self._again = partial(
+                Checkpoint,
+                path,
+                map_location,
+                unknown=unknown,
+                text=text,
+                limits=limits,
+                storage_options=storage_options,
+            )
 
     # what is in it
 
@@ -112,6 +120,7 @@ class Checkpoint(Mapping[str, Any]):
         b [1.0, 1.0]
         a [0, 1, 2]
         """
+        announce(self._source, [(0, self._source.size)])
         places = {id(storage): place for place, storage in enumerate(self._reader.storages())}
         users = [(name, value, self._storages_of(value)) for name, value in self.tensors()]
         users.sort(key=lambda user: min((places[identity] for identity in user[2] if identity in places), default=-1))

@@ -18,7 +18,7 @@ from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import SafeRunner
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import Source, open_source
+from ptfile.sources import Source, announce, open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.elements import element_bytes
 from ptfile.tensors.tensor import EXPANDED_COPY
@@ -71,12 +71,14 @@ def digest(
         if reader.format not in _WITHOUT_CHECKSUMS:
             _verify(source, limits)
         value = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
+        announce(source, [(0, source.size)])
         return f"{VERSION}:{_Digester(source.size).digest(value).hex()}"
 
 
 def _verify(source: Source, limits: Limits) -> None:
     """Check every record of a zip file by its checksum: the pieces that are read afterwards have none."""
     container = ZipReader(source, limits)
+    announce(source, [(0, source.size)])
     for record in container.records.values():
         container.check(record)
 

@@ -147,7 +147,7 @@ class ZipRecords:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
         parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts)
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_fetch=parts and stored.will_read)
         self._asked.append((stored.offset, storage, stored))
         if nbytes >= LARGE:  # asked first, because there may be very many small ones
             self._threads = max(self._threads, stored.threads)
@@ -303,13 +303,17 @@ class StoredBytes:
         self.read_into(data)
         return data
 
+    def will_read(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Say which ranges are going to be read, of a record that is not deflated."""
+        self.reader.will_read_parts(self.record, ranges)
+
     def read_range(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """The bytes from `start` to `stop` of a record that is not deflated, read without the others: not checked."""
         if (start, stop) == (0, self.record.size):
             return self.read()
         first, last = start - start % self.unit, stop + -stop % self.unit
         with located(file=self.reader.source.name, record=self.name):
-            self.reader.will_read_part(self.record, first, last)
+            self.reader.will_read_parts(self.record, [(first, last)])
             place = self.reader.locate(self.record) + first
             if self.views is not None:
                 data = np.frombuffer(self.views.view(place, last - first), np.uint8)

@@ -41,6 +41,7 @@ def _integers(tensor: QuantizedTensor) -> Tensor:
 
 def _contiguous_pieces(tensor: Tensor) -> Iterator[Bytes]:
     storage, (start, stop) = tensor.untyped_storage(), reached(tensor)
+    storage.will_peek([(start, stop)])
     return (storage.peek(first, min(first + PIECE, stop)) for first in range(start, stop, PIECE))
 
 

@@ -18,7 +18,7 @@ from ptfile.tensors import dtypes
 from ptfile.tensors.blocks import NEAR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import torch
 
@@ -48,7 +48,17 @@ class Storage:
     (3, 97, 'cpu')
     """
 
-    __slots__ = ("__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_torch", "device")
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_fetch",
+        "_fetch_range",
+        "_lock",
+        "_nbytes",
+        "_torch",
+        "_will_fetch",
+        "device",
+    )
 
     def __init__(self, data: Buffer | npt.NDArray[Any], device: str = "cpu") -> None:
         flat = _flat(data)
@@ -61,11 +71,13 @@ class Storage:
         fetch: Callable[[], Bytes] | None,
         device: str,
         fetch_range: Callable[[int, int], Bytes] | None = None,
+        will_fetch: Callable[[Iterable[tuple[int, int]]], None] | None = None,
     ) -> None:
         self._data = data
         self._nbytes = nbytes
         self._fetch = fetch
         self._fetch_range = fetch_range
+        self._will_fetch = will_fetch
         self._lock = threading.RLock() if data is None else None
         self._torch: torch.UntypedStorage | None = None
         self.device = str(device)
@@ -78,16 +90,18 @@ class Storage:
         device: str = "cpu",
         *,
         fetch_range: Callable[[int, int], Bytes] | None = None,
+        will_fetch: Callable[[Iterable[tuple[int, int]]], None] | None = None,
     ) -> Storage:
         """A storage whose bytes come later: `fetch()` is called once, when they are first needed.
 
         It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that nobody may ask for.
         fetch_range: gives the bytes from `start` to `stop` alone, any number of times, for those who want no more.
+        will_fetch: is told from where to where such ranges will be, before several of them are asked for.
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
         storage = cls.__new__(cls)
-        cls._set(storage, None, nbytes, fetch, device, fetch_range)
+        cls._set(storage, None, nbytes, fetch, device, fetch_range, will_fetch)
         return storage
 
     @classmethod
@@ -127,7 +141,7 @@ class Storage:
                 f"a storage of {self._nbytes} bytes was given an array of {data.dtype} and shape {data.shape}",
             )
         self._data = np.ascontiguousarray(data)
-        self._fetch = self._fetch_range = None  # they may hold a file open
+        self._fetch = self._fetch_range = self._will_fetch = None  # they may hold a file open
 
     @property
     def data(self) -> Bytes:
@@ -135,6 +149,12 @@ class Storage:
         self.load()
         assert self._data is not None
         return self._data
+
+    def will_peek(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Say which parts will be peeked at, from `start` to `stop` each: what is far away is then fetched at once."""
+        will_fetch = self._will_fetch
+        if will_fetch is not None:
+            will_fetch(ranges)
 
     def peek(self, start: int, stop: int) -> Bytes:
         """The bytes from `start` to `stop`. Of a storage that has not been read only these are, and they are not kept.

@@ -298,6 +298,12 @@ class TestS3:
         if there_before:
             assert ptfile.load(f"{bucket}model.pt", storage_options=s3.options) == "old"
 
+    def test_an_empty_object_is_called_one(self, s3: S3Server, bucket: str, name: str) -> None:
+        """It has no range that could be asked for."""
+        s3.ask("PUT", f"/{name}/empty.pt")
+        with pytest.raises(FormatError, match="an empty file"):
+            ptfile.load(f"{bucket}empty.pt", storage_options=s3.options)
+
     def test_costs_are_those_of_the_web(self, s3: S3Server, bucket: str) -> None:
         """Four requests to look, one for a tensor, and no HEAD."""
         ptfile.save(model(40, MIB // 4), f"{bucket}model.pt", storage_options=s3.options)
@@ -333,6 +339,13 @@ class TestS3:
 
         assert ptfile.load(f"{bucket}a.pt") == [1, 2]
         assert run("ls", f"{bucket}a.pt").returncode == 0
+
+    def test_options_that_are_wrong_say_so(self, s3: S3Server) -> None:
+        """One that obstore does not know, and one that is missing."""
+        with pytest.raises(TypeError, match=r"storage_options: .*'regoin' is not valid"):
+            ptfile.load("s3://bucket/a.pt", storage_options={"regoin": "us-east-1"})
+        with pytest.raises(OSError, match="'allow_http': True"):
+            ptfile.load("s3://bucket/a.pt", storage_options={"endpoint": s3.endpoint, "skip_signature": True})
 
     def test_what_is_not_there_is_a_file_not_found(self, s3: S3Server, bucket: str) -> None:
         """No object, and no bucket to save to."""

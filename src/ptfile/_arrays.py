@@ -19,6 +19,7 @@ from ptfile._types import Buffer, Path, Readable, Writable
 from ptfile.errors import LimitError, PtfileError, TensorError, UnsupportedError, located
 from ptfile.limits import Limits
 from ptfile.sources.file_object import name_of
+from ptfile.stores.urls import redacted
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.create import from_numpy
 from ptfile.tensors.dtypes import DType
@@ -72,7 +73,7 @@ def load_tree(f: Path | Readable | Buffer, convert: Convert, *, limits: Limits, 
     """Load a tree from a path, a file object or the bytes of a file, and convert its leaves."""
     file = io.BytesIO(f) if isinstance(f, (bytes, bytearray, memoryview)) else f
     tree = load(file, limits=limits, **options)
-    with located(file=os.fspath(file) if isinstance(file, (str, os.PathLike)) else name_of(file)):
+    with located(file=redacted(os.fspath(file)) if isinstance(file, (str, os.PathLike)) else name_of(file)):
         return replaced(tree, convert, limits)
 
 

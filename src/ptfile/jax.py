@@ -18,6 +18,7 @@ import numpy as np
 from ptfile._arrays import Convert, Tensors, array_of, by_name, load_flat, load_tree, save_tree
 from ptfile._types import Buffer, Path, Readable, Writable
 from ptfile.limits import Limits
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.jax_arrays import import_jax, jax_array
 from ptfile.tensors.python_side import Attributed
 
@@ -62,10 +63,11 @@ def load(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Any:
     """Load an object with JAX arrays, on JAX's default device, in place of its tensors.
 
-    f: a path, a binary file object, or the bytes of a file. The other arguments mean what they mean in `ptfile.load`.
+    f: a path, a URL, a binary file object, or the bytes of a file. The other arguments are those of `ptfile.load`.
     narrow: whether 64-bit tensors become arrays of 32 bits while JAX's 64-bit types are off. It is an error otherwise,
         and for numbers that 32 bits cannot hold; floats are rounded.
 
@@ -73,7 +75,8 @@ def load(
     for a tensor that no JAX array can be.
     """
     convert = _converter(narrow=narrow)
-    return load_tree(f, convert, mmap=mmap, unknown=unknown, encoding=encoding, errors=errors, limits=limits)
+    text: dict[str, Any] = {"encoding": encoding, "errors": errors}
+    return load_tree(f, convert, mmap=mmap, unknown=unknown, limits=limits, storage_options=storage_options, **text)
 
 
 def save_file(tensors: Mapping[str, jax.Array], filename: Path) -> None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ptfile._arrays import Tensors, array_of, by_name, load_flat, load_tree, save_tree
 from ptfile._types import Buffer, Path, Readable, Writable
 from ptfile.limits import Limits
+from ptfile.stores.urls import StorageOptions
 
 __all__ = ["load", "load_file", "save", "save_file"]
 
@@ -56,10 +57,11 @@ def load(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Any:
     """Load an object with numpy arrays in place of its tensors.
 
-    f: a path, a binary file object, or the bytes of a file. The other arguments mean what they mean in `ptfile.load`.
+    f: a path, a URL, a binary file object, or the bytes of a file. The other arguments are those of `ptfile.load`.
 
     Arrays share memory as the tensors do. Elements that numpy itself lacks, such as bfloat16, are those of ml_dtypes.
     Devices, `requires_grad` and attributes of tensors are left out. Raises what `ptfile.load` raises; UnsupportedError
@@ -69,7 +71,8 @@ def load(
     >>> load(save([np.arange(3)]))
     [array([0, 1, 2])]
     """
-    return load_tree(f, array_of, mmap=mmap, unknown=unknown, encoding=encoding, errors=errors, limits=limits)
+    text: dict[str, Any] = {"encoding": encoding, "errors": errors}
+    return load_tree(f, array_of, mmap=mmap, unknown=unknown, limits=limits, storage_options=storage_options, **text)
 
 
 def save_file(tensors: Mapping[str, npt.NDArray[Any]], filename: Path) -> None:

@@ -35,19 +35,19 @@ class S3Server:
 
     def bucket(self, name: str) -> str:
         """Make a bucket. Returns its URL, with a slash."""
-        self._ask("PUT", f"/{name}")
+        self.ask("PUT", f"/{name}")
         return f"s3://{name}/"
 
     def keys(self, bucket: str) -> list[str]:
         """Of the objects in a bucket."""
-        return _texts(self._ask("GET", f"/{bucket}?list-type=2"), "Key")
+        return _texts(self.ask("GET", f"/{bucket}?list-type=2"), "Key")
 
     def uploads(self, bucket: str) -> list[str]:
         """Keys of the uploads that were begun and neither finished nor called off."""
-        return _texts(self._ask("GET", f"/{bucket}?uploads"), "Key")
+        return _texts(self.ask("GET", f"/{bucket}?uploads"), "Key")
 
     def content(self, bucket: str, key: str) -> bytes:
-        return self._ask("GET", f"/{bucket}/{key}")
+        return self.ask("GET", f"/{bucket}/{key}")
 
     def forget(self) -> None:
         """Count from here on."""
@@ -59,7 +59,8 @@ class S3Server:
         lines = (line.split() for line in self.log.read_text().splitlines())
         return [(method, path, int(size)) for method, path, size in lines]
 
-    def _ask(self, method: str, path: str) -> bytes:
+    def ask(self, method: str, path: str) -> bytes:
+        """Whatever else the server can be asked."""
         request = urllib.request.Request(self.endpoint + path, method=method)
         with urllib.request.urlopen(request) as answer:
             return answer.read()  # type: ignore[no-any-return]

@@ -164,6 +164,16 @@ def test_more_announcements_than_are_held_lose_the_first_and_no_bytes() -> None:
             assert bytes(source.read(start * MIB, 300_000)) == far.content[start * MIB : start * MIB + 300_000]
 
 
+def test_what_is_announced_and_not_read_gives_way() -> None:
+    """Readers that stop in the middle leave no more in memory than one that goes on."""
+    far = Far(Zeros(1 << 40))
+    with RemoteSource(far) as source:
+        for start in range(20):
+            announce(source, [(start << 35, (start << 35) + (600 * MIB))])
+            assert bytes(source.read(start << 35, 10)) == bytes(10)
+            assert sum(plan.under_way() for plan in source._plans) <= 3 * AT_ONCE
+
+
 def test_a_failed_request_fails_the_read_of_it_and_no_other() -> None:
     """The error is the one of the request, and the next read asks again."""
     far = Far(CONTENT)

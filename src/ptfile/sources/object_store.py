@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
 
 _CUTS = 10
-"""Broken connections in the middle of one range after which it is given up."""
+"""Connections that break in the middle of one range until it is given up."""
 _CHUNK = 16 << 10
 """Bytes that are taken off a connection at once: what was waiting for more of them is lost when it breaks."""
 
@@ -48,8 +48,8 @@ class StoredObject:
 
     def fetch(self, start: int, target: memoryview) -> None:
         """Fill the target from `start` on; where the connection breaks, go on from there."""
-        done = cuts = 0
-        while True:
+        done = 0
+        for left in reversed(range(_CUTS)):
             got = self._get(start + done, start + target.nbytes)
             try:
                 with translated(self.name):
@@ -58,11 +58,11 @@ class StoredObject:
                         target[done : done + part.nbytes] = part
                         done += part.nbytes
             except OSError as error:
-                cuts += 1
-                if error.errno != errno.EIO or cuts > _CUTS:
+                if error.errno != errno.EIO or not left:
                     raise
             if done == target.nbytes:
                 return
+        raise OSError(errno.EIO, f"the server gives {done} bytes where {target.nbytes} are asked for", self.name)
 
     def _get(self, start: int, stop: int) -> obstore.GetResult:
         options: GetOptions = {"range": (start, stop)}

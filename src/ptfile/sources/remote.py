@@ -6,7 +6,6 @@ the reader, and forgotten behind it: a file of any size goes by in bounded memor
 
 from __future__ import annotations
 
-import errno
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -16,13 +15,13 @@ from itertools import islice, takewhile
 from typing import Protocol
 
 from ptfile._types import Buffer
-from ptfile.sources.base import Closing, DistantSource, check_range
+from ptfile.sources.base import Closing, DistantSource, check_range, closed_error
 from ptfile.sources.merging import GAP, Range, cut, merge, without
 
 HEAD = 32 << 10
 """Bytes from the start that come along when a file is opened."""
 AT_ONCE = 16
-"""Requests on their way. With the largest pieces, 160 MiB are in memory at most."""
+"""Requests on their way, and pieces ahead of a reader: at most 160 MiB, of the largest."""
 BESIDE = 4 << 10
 """Bytes before and behind what is read unannounced that are fetched with it: headers stand beside what they are of."""
 _KEPT_PIECE = 256 << 10
@@ -30,7 +29,7 @@ _KEPT = 4 << 20
 _KEPT_PIECES = 64
 """What stays after it was read: so many pieces that are so small, directories and headers and small tensors."""
 _PLANS = 4
-"""Announcements that are held at once. Who makes more of them has no use for the first any more."""
+"""Announcements that are held at once; fewer if much of them stays unread. Who makes more needs the first no more."""
 _PLANNED = 1 << 16
 """Pieces of an announcement that are remembered. A server can say that a file is as large as it likes."""
 _DESCRIPTOR = 24
@@ -90,6 +89,10 @@ class _Plan:
         number = bisect_right(self._starts, offset) - 1
         piece = self.pieces.get(number)
         return number if piece is not None and offset < piece.stop else None
+
+    def under_way(self) -> int:
+        """How many pieces are in memory or will be."""
+        return sum(piece.coming is not None for piece in self.pieces.values())
 
     def forget(self, number: int) -> None:
         piece = self.pieces.pop(number, None)
@@ -215,14 +218,14 @@ class RemoteSource(Closing, DistantSource):
         if not pieces:
             return
         self._plans.append(_Plan(pieces, unread))
-        while len(self._plans) > _PLANS:
+        while len(self._plans) > _PLANS or sum(plan.under_way() for plan in self._plans) > 2 * AT_ONCE:
             self._plans.pop(0).forget_all()
         self._move(self._plans[-1], 0)
 
     def _move(self, plan: _Plan, number: int) -> None:
         """Have the piece of this number on its way and those behind it, and forget what was passed over."""
         if self._pool is None:
-            raise OSError(errno.EBADF, "the file is closed: read what you need of it before", self.name)
+            raise closed_error(self.name)
         plan.forget_before(number - _BEHIND)
         for near in range(number, number + AT_ONCE):
             piece = plan.pieces.get(near)

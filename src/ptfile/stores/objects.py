@@ -44,7 +44,7 @@ def open_store(url: str, options: StorageOptions) -> tuple[ObjectStore, str]:
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Raise the errors of obstore as those that a file would give, with `name`.
+    """Raise the errors of obstore as those that a file would give, with `name`; TypeError for an option that it lacks.
 
     What obstore says holds the URL with its query, which may be a signature, so it is not chained.
     """
@@ -64,6 +64,8 @@ def translated(name: str) -> Iterator[None]:
             fix="Download the file, and give its path",
             file=name,
         ) from None
+    except theirs.UnknownConfigurationKeyError as error:
+        raise TypeError(f"storage_options: {reason(error)}") from None
     except theirs.BaseError as error:
         raise OSError(errno.EIO, said(error), name) from None
 
@@ -80,5 +82,7 @@ def said(error: Exception) -> str:
             "no credentials were found in the environment, nor has this machine any of its own. For what is public, "
             "give storage_options={'skip_signature': True}"
         )
+    if "builder error" in str(error):
+        return "an endpoint with http:// wants storage_options={'client_options': {'allow_http': True}}"
     status = status_of(error)
     return f"the server answers {status}" if status else reason(error).rpartition(" - ")[2]

@@ -275,8 +275,8 @@ class StoredBytes:
     def read(self) -> npt.NDArray[np.uint8]:
         """The bytes as an array: in the source's own memory if it has them there, else read and checked."""
         if self.views is not None and self.record.method == STORED and self.unit == 1:
-            with located(file=self.reader.source.name, record=self.name):
-                return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
+            place = self.reader.locate(self.record)  # which says where, if it raises
+            return np.frombuffer(self.views.view(place, self.record.size), np.uint8)
         data = np.empty(self.record.size, np.uint8)
         self.read_into(data)
         return data

@@ -120,7 +120,7 @@ class ZipReader:
         try:
             payload = self._locate(record)
             if record.method == zs.STORED and self._views is not None:
-                view = self._views.view(payload, record.size)
+                view = self._source.read(payload, record.size)
                 _check_crc(record, isal_zlib.crc32(view))
                 return view
             self._check_ratio(record)

@@ -295,10 +295,10 @@ class StoredBytes:
     def read(self) -> npt.NDArray[np.uint8]:
         """The bytes as an array, in the source's own memory if it has them there; checked, unless they are mapped."""
         if self.views is not None and self.record.method == STORED and self.unit == 1:
-            with located(file=self.reader.source.name, record=self.name):
-                if not self.views.is_mapped:
-                    return np.frombuffer(self.reader.read(self.record), np.uint8)
-                return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
+            # Each says where, if it raises.
+            if not self.views.is_mapped:
+                return np.frombuffer(self.reader.read(self.record), np.uint8)
+            return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
         data = empty_bytes(self.record.size)
         self.read_into(data)
         return data

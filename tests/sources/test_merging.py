@@ -52,7 +52,7 @@ def test_a_run_a_little_over_a_piece_is_one_piece() -> None:
 
 
 def test_what_is_large_is_cut_into_large_pieces() -> None:
-    """A gibibyte goes in requests of 8 MiB."""
+    """A gibibyte goes in requests of 6 MiB and a quarter more at most."""
     pieces = list(cut([(0, 1 << 30)], at_once=16))
 
     assert len(pieces) == (1 << 30) // (PIECE_MAX * 5 // 4) + 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 import ptfile
+from ptfile.errors import UnsupportedError
 from ptfile.stores.urls import is_url, local_path, reason, redacted, split
 
 
@@ -78,3 +80,24 @@ def test_mmap_is_for_files_of_this_machine() -> None:
     """It is refused before anything is asked for."""
     with pytest.raises(ValueError, match="mmap=True"):
         ptfile.load("s3://bucket/model.pt", mmap=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"), [("s3://bucket/a.pt", "obstore", "remote"), ("hf://org/net/a.pt", "fsspec", "fsspec")]
+)
+def test_without_its_package_a_url_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
+) -> None:
+    """Both to load and to save; everything else works without."""
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    for module in ("stores.objects", "stores.filesystems"):
+        monkeypatch.delitem(sys.modules, f"ptfile.{module}", raising=False)
+    for side in ("sources", "sinks"):
+        for module in ("object_store", "fsspec_file"):
+            monkeypatch.delitem(sys.modules, f"ptfile.{side}.{module}", raising=False)
+
+    with pytest.raises(UnsupportedError, match=rf"by {package}, which is not installed.*ptfile\[{extra}\]"):
+        ptfile.load(url)
+    with pytest.raises(UnsupportedError, match=rf"by {package}, which is not installed.*ptfile\[{extra}\]"):
+        ptfile.save(1, url)

@@ -11,7 +11,7 @@ Range: TypeAlias = "tuple[int, int]"
 GAP = 64 << 10
 """Bytes between two ranges that are fetched with them: a request costs more than these do."""
 PIECE_MIN = 1 << 20
-PIECE_MAX = 8 << 20
+PIECE_MAX = 6 << 20
 """Object stores give one connection less than the whole line has, and pieces of this size the best of it."""
 
 

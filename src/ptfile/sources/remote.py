@@ -6,6 +6,7 @@ the reader, and forgotten behind it: a file of any size goes by in bounded memor
 
 from __future__ import annotations
 
+import mmap
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from ptfile.sources.merging import GAP, Range, cut, merge, without
 HEAD = 32 << 10
 """Bytes from the start that come along when a file is opened."""
 AT_ONCE = 16
-"""Requests on their way, and pieces ahead of a reader: at most 160 MiB, of the largest."""
+"""Requests on their way, and pieces ahead of a reader: at most 120 MiB, of the largest."""
 BESIDE = 4 << 10
 """Bytes before and behind what is read unannounced that are fetched with it: headers stand beside what they are of."""
 _KEPT_PIECE = 256 << 10
@@ -62,7 +63,7 @@ class _Piece:
 
     start: int
     stop: int
-    coming: Future[bytearray] | None = None
+    coming: Future[memoryview] | None = None
     """None: not asked for yet."""
     read: list[Range] = field(default_factory=list)
     """What was read of it."""
@@ -179,7 +180,7 @@ class RemoteSource(Closing, DistantSource):
         with self._lock:
             if piece.note(offset, end, plan.unread):
                 self._retire(plan, number, data)
-        return memoryview(data)[offset - piece.start : end - piece.start]
+        return data[offset - piece.start : end - piece.start]
 
     # with the lock held
 
@@ -232,7 +233,7 @@ class RemoteSource(Closing, DistantSource):
             if piece is not None and piece.coming is None:
                 piece.coming = self._pool.submit(self._fetch, piece.start, piece.stop)
 
-    def _retire(self, plan: _Plan, number: int, data: bytearray) -> None:
+    def _retire(self, plan: _Plan, number: int, data: memoryview) -> None:
         """Forget a piece that was read, or keep it for a while if it is small."""
         piece = plan.pieces.pop(number, None)
         if not plan.pieces and plan in self._plans:
@@ -244,7 +245,9 @@ class RemoteSource(Closing, DistantSource):
 
     # in threads
 
-    def _fetch(self, start: int, stop: int) -> bytearray:
-        piece = bytearray(stop - start)
-        self._file.fetch(start, memoryview(piece))
+    def _fetch(self, start: int, stop: int) -> memoryview:
+        # Large ones straight from the system: what threads give back to malloc stays with it, as much again.
+        size = stop - start
+        piece = memoryview(bytearray(size) if size <= _KEPT_PIECE else mmap.mmap(-1, size))
+        self._file.fetch(start, piece)
         return piece

@@ -108,6 +108,16 @@ def test_a_cut_connection_goes_on_where_it_broke(web: RangeServer, etags: dict[s
     assert len(web.requests) == 4
 
 
+def test_opening_stands_a_cut_connection(web: RangeServer) -> None:
+    """As every other range does."""
+    web.files["/some.pt"] = BIG
+    web.faults = [Fault(cut_after=20_000)]
+    with opened(web) as source:
+        assert bytes(source.read(0, 30_000)) == BIG[:30_000]
+
+    assert len(web.requests) == 2
+
+
 def test_a_server_that_always_cuts_is_given_up(web: RangeServer) -> None:
     """After a bounded number of tries, each of which got something."""
     web.files["/some.pt"] = BIG

@@ -28,29 +28,36 @@ class StoredObject:
         """Fetch its first bytes, which tells its size and its ETag as well.
 
         Raises FileNotFoundError, PermissionError, other OSError, and UnsupportedError for a server that gives no
-        ranges, or without obstore.
+        ranges.
         """
         self.name = redacted(url)
         self._store, self._key = open_store(url, options)
-        self._first: ObjectMeta | None = None
+        self._first: ObjectMeta = {"size": 0}
+        """What was known of the object when it was opened."""
+        self.head: Buffer = b""
         try:
             with translated(self.name):
                 got = obstore.get(self._store, self._key, options={"range": (0, HEAD)})
-                self._first = got.meta
-                self.head: Buffer = bytes(got.bytes())
         except OSError as error:
             # An empty object has no range at all, so this is how one looks.
             if error.errno != errno.EIO or not self._is_empty():
                 raise
-            self.head = b""
-        self.size = 0 if self._first is None else self._first["size"]
-        self._etag = self._first and self._first["e_tag"]
+        else:
+            self._first = got.meta
+            self.head = bytearray(min(HEAD, self.size))
+            self._fill(memoryview(self.head), 0, got)
+
+    @property
+    def size(self) -> int:
+        return int(self._first["size"])
 
     def fetch(self, start: int, target: memoryview) -> None:
-        """Fill the target from `start` on; where the connection breaks, go on from there."""
+        self._fill(target, start, self._get(start, start + target.nbytes))
+
+    def _fill(self, target: memoryview, start: int, got: obstore.GetResult) -> None:
+        """Fill the target with what was got, and where the connection breaks, get the rest."""
         done = 0
         for left in reversed(range(_CUTS)):
-            got = self._get(start + done, start + target.nbytes)
             try:
                 with translated(self.name):
                     for chunk in got.stream(min_chunk_size=_CHUNK):
@@ -62,18 +69,20 @@ class StoredObject:
                     raise
             if done == target.nbytes:
                 return
+            got = self._get(start + done, start + target.nbytes)
         raise OSError(errno.EIO, f"the server gives {done} bytes where {target.nbytes} are asked for", self.name)
 
     def _get(self, start: int, stop: int) -> obstore.GetResult:
+        """A range. Raises OSError with `errno.ESTALE` if it is not of the object that was opened."""
         options: GetOptions = {"range": (start, stop)}
-        if self._etag and not self._etag.startswith("W/"):  # a weak one matches nothing (RFC 9110, 13.1.1)
-            options["if_match"] = self._etag
+        etag = self._first["e_tag"]
+        if etag and not etag.startswith("W/"):  # a weak one matches nothing (RFC 9110, 13.1.1)
+            options["if_match"] = etag
         with translated(self.name):
             got = obstore.get(self._store, self._key, options=options)
         # Not all servers look at If-Match, and not all have ETags.
-        assert self._first is not None
-        fields = ("size", "e_tag") if self._etag else ("size", "last_modified")
-        if any(got.meta[field] != self._first[field] for field in fields):
+        by = "e_tag" if etag and got.meta["e_tag"] else "last_modified"
+        if any(got.meta[field] != self._first[field] for field in ("size", by)):
             raise changed(self.name)
         return got
 

@@ -70,13 +70,14 @@ class Checkpoint(Mapping[str, Any]):
 
     @property
     def format(self) -> str:
-        """The name of the file's format: `zip`, `legacy`, `tar`, `torchscript`, `package` or `export`."""
+        """The file's format: `zip`, `legacy`, `tar`, `torchscript`, `package`, `export` or `safetensors`."""
         return self._reader.format
 
     @cached_property
     def metadata(self) -> Mapping[str, str]:
         """What the file says about itself, in its own words: the small records of a zip file by their names
-        (`version`, `byteorder`, `.data/serialization_id`), the facts of the machine that wrote a legacy or tar file.
+        (`version`, `byteorder`, `.data/serialization_id`), the facts of the machine that wrote a legacy or tar file,
+        the `__metadata__` of a safetensors file.
 
         It says nothing about the tree, and is not checked beyond the records' checksums.
         """

@@ -15,7 +15,7 @@ class FormatReader(Protocol):
 
     @property
     def format(self) -> str:
-        """The name of the format: `zip`, `legacy`, `tar`, `torchscript`, `package` or `export`."""
+        """The name of the format: `zip`, `legacy`, `tar`, `torchscript`, `package`, `export` or `safetensors`."""
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""

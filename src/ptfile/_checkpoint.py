@@ -21,6 +21,7 @@ from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import lasting_path, open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Storage
 
@@ -50,9 +51,10 @@ class Checkpoint(Mapping[str, Any]):
         unknown: Literal["error", "inert"] = "inert",
         text: Python2Text = _UTF8,
         limits: Limits = _DEFAULT_LIMITS,
+        storage_options: StorageOptions = None,
     ) -> None:
         self._limits = limits
-        self._source = open_source(f, mmap=False)
+        self._source = open_source(f, mmap=False, storage_options=storage_options)
         try:
             self._reader = open_format(self._source, limits)
             with paused_collector():
@@ -188,11 +190,12 @@ def open(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Checkpoint:
     """Open a checkpoint to look into it, and to read from it only what is needed.
 
     The arguments mean what they mean in `load`; objects of unknown classes are inert records if nothing else is said.
-    f: a path, or a binary file object that can seek.
+    f: a path, a URL, or a binary file object that can seek.
 
     Raises what `load` raises, except what can only be seen in the tensors' bytes: that comes when they are read.
 
@@ -205,4 +208,5 @@ def open(
     ...     print(list(checkpoint), checkpoint["layer.weight"][1].tolist())
     ['layer.weight', 'epoch'] [3, 4, 5]
     """
-    return Checkpoint(f, map_location, unknown=unknown, text=Python2Text(encoding, errors), limits=limits)
+    text = Python2Text(encoding, errors)
+    return Checkpoint(f, map_location, unknown=unknown, text=text, limits=limits, storage_options=storage_options)

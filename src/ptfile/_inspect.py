@@ -20,6 +20,7 @@ from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors import strides
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.reach import Run, joined, reached
@@ -117,13 +118,19 @@ class Summary:
 
 
 def inspect(
-    f: FilePath | Readable, *, encoding: str = "utf-8", errors: str = "strict", limits: Limits = _DEFAULT_LIMITS
+    f: FilePath | Readable,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Summary:
     """What is in a checkpoint. Reads the container's directory and the pickle, and no byte of any tensor.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands.
+    f: a path, a URL, or a binary file object that can seek, which is read from where it stands.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
+    storage_options: how to open the store that a URL is in (docs/remote.md).
 
     Objects of classes that ptfile does not know are looked into as inert records; nothing is imported or called.
 
@@ -139,7 +146,7 @@ def inspect(
     >>> summary.tensors[0].name, summary.tensors[0].shape, summary.values[0].value
     ('weight', (3, 4), 7)
     """
-    with open_source(f, mmap=False) as source, located(file=source.name):
+    with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         reader = open_format(source, limits)
         # Objects of unknown classes are looked into as inert records: an untrusted file is what one wants to list.
         root = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)

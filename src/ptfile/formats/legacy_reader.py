@@ -24,7 +24,7 @@ from ptfile.formats.vocabulary import TORCH_NAMES
 from ptfile.limits import Limits
 from ptfile.machine.policy import Policy
 from ptfile.machine.vm import Machine, Python2Text
-from ptfile.sources import FileObjectSource, Source, StreamSource
+from ptfile.sources import FileObjectSource, Source, StreamSource, announce
 from ptfile.sources.base import cut_off
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
@@ -87,7 +87,9 @@ class LegacyFormatReader:
 
     def fill(self) -> None:
         """Read them all, in that order, and leave a file object's position behind the checkpoint."""
-        for storage in self.storages():
+        storages = self.storages()
+        announce(self._source, [(self._start, self._end)])
+        for storage in storages:
             storage.load()
         self.leave(behind_storages=True)
 
@@ -155,6 +157,7 @@ class LegacyFormatReader:
         Raises TensorError, and FormatError where the file ends before them. For after `load`.
         """
         assert self._places is not None
+        announce(self._source, ((place, place + COUNT_SIZE) for place in self._places.values()))
         with located(file=self._source.name):
             for key, place in self._places.items():
                 self._check_count(key, self._ranges.number(place, COUNT_SIZE), place)

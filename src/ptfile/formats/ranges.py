@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ptfile.errors import FormatError, UnsupportedError, brief
-from ptfile.sources import ReadAhead, Source, StreamSource, ViewSource
+from ptfile.sources import Source, StreamSource, ViewSource
+from ptfile.sources.read_ahead import near
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import empty_bytes
 
@@ -27,7 +28,7 @@ class Ranges:
         self._views = source if isinstance(source, ViewSource) else None
         self._is_stream = isinstance(source, StreamSource)
         # Small storages lie close together; the windows let large ones pass.
-        self._near = source if self._is_stream or self._views is not None else ReadAhead(source)
+        self._near = source if self._is_stream else near(source)
 
     def number(self, offset: int, length: int) -> bytes:
         """The bytes of a number."""

@@ -21,7 +21,7 @@ from ptfile.formats.storages import STORAGE_CLASSES, LoadedStorages, MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning
-from ptfile.sources import Source
+from ptfile.sources import Source, announce
 from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage, TypedStorage
@@ -104,6 +104,8 @@ class TarFormatReader:
 
     def fill(self) -> None:
         """Read them all, in that order."""
+        storages = self._member("storages")
+        announce(self._source, [(storages.offset, storages.offset + storages.size)])
         for storage in self._unread:
             storage.load()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ptfile._threads import share
 from ptfile.containers.zip_directory import Record
-from ptfile.containers.zip_reader import ZipReader
+from ptfile.containers.zip_reader import LARGE, ZipReader
 from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
@@ -36,6 +37,8 @@ _MOST_ABOUT = 256
 """Bytes of such a record."""
 _STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
+_SMALL = 64 << 10
+"""Bytes of a record that is no storage which are worth no request of their own."""
 
 
 def root_of(reader: ZipReader) -> str:
@@ -60,7 +63,8 @@ class ZipRecords:
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._root = root_of(reader)
-        self._asked: list[tuple[int, Storage]] = []
+        self._asked: list[tuple[int, Storage, StoredBytes]] = []
+        self._threads = 1
         self._check_names()
         self._swap = self._is_swapped()
 
@@ -81,7 +85,7 @@ class ZipRecords:
     @property
     def asked(self) -> Sequence[tuple[int, Storage]]:
         """The storages that were asked for, each with the offset of its record's header."""
-        return self._asked
+        return [(offset, storage) for offset, storage, _ in self._asked]
 
     def __contains__(self, name: object) -> bool:
         return f"{self._root}{name}" in self._zip.records
@@ -144,7 +148,9 @@ class ZipRecords:
         stored = self.stored(name, nbytes, dtype)
         parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts)
-        self._asked.append((stored.offset, storage))
+        self._asked.append((stored.offset, storage, stored))
+        if nbytes >= LARGE:  # asked first, because there may be very many small ones
+            self._threads = max(self._threads, stored.threads)
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -179,17 +185,30 @@ class ZipRecords:
 
     def storages(self) -> list[Storage]:
         """The storages that were asked for, in the order in which they stand in the file."""
-        return [storage for _, storage in sorted(self._asked, key=lambda pair: pair[0])]
+        return [storage for _, storage, _ in sorted(self._asked, key=lambda entry: entry[0])]
 
     def fill(self) -> None:
         """Read them all, in that order."""
-        for storage in self.storages():
-            storage.load()
+        self._asked.sort(key=lambda entry: entry[0])
+        self._zip.will_read(offset for offset, _, _ in self._asked)
+        if self._threads > 1:
+            share(self._tasks(), self._threads)
+        else:
+            for _, storage, _ in self._asked:
+                storage.load()
 
     def about(self) -> dict[str, str]:
         """What the records say that are there to say what the file is, without white space around it."""
         there = [name for name in _ABOUT if name in self and self.size(name) <= _MOST_ABOUT]
         return {name: self.read(name).decode(errors="backslashreplace").strip() for name in there}
+
+    def _tasks(self) -> Iterator[Callable[[], None]]:
+        """What `fill` does, for several threads."""
+        for _, storage, stored in self._asked:
+            if storage.is_loaded or stored.threads == 1:
+                yield storage.load
+            else:
+                yield from stored.tasks(storage)
 
     def _record(self, name: str) -> Record:
         record = self._zip.records.get(f"{self._root}{name}")
@@ -210,9 +229,11 @@ class ZipRecords:
         That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in _STORAGES)
-        for name, record in self._zip.records.items():
-            if not name.startswith(storages):
-                self._zip.locate(record)
+        records = [record for name, record in self._zip.records.items() if not name.startswith(storages)]
+        soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
+        self._zip.will_read(record.header_offset for record in soon)
+        for record in records:
+            self._zip.locate(record)
 
     def _is_swapped(self) -> bool:
         """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""
@@ -261,6 +282,16 @@ class StoredBytes:
         """Where the bytes end, from the start of the file."""
         return self.start + self.record.compressed_size
 
+    @property
+    def threads(self) -> int:
+        """How many threads read them fastest."""
+        return self.reader.threads_for(self.record) if self.unit == 1 else 1
+
+    def tasks(self, storage: Storage) -> Iterator[Callable[[], None]]:
+        """Read them and give them to a storage, as tasks that several threads may share."""
+        data = np.empty(self.record.size, np.uint8)
+        return self.reader.tasks(self.record, data.data, partial(storage.provide, data))
+
     def read(self) -> npt.NDArray[np.uint8]:
         """The bytes as an array, in the source's own memory if it has them there; checked, unless they are mapped."""
         if self.views is not None and self.record.method == STORED and self.unit == 1:
@@ -278,6 +309,7 @@ class StoredBytes:
             return self.read()
         first, last = start - start % self.unit, stop + -stop % self.unit
         with located(file=self.reader.source.name, record=self.name):
+            self.reader.will_read_part(self.record, first, last)
             place = self.reader.locate(self.record) + first
             if self.views is not None:
                 data = np.frombuffer(self.views.view(place, last - first), np.uint8)

@@ -1,6 +1,6 @@
 """Bytes in: whatever a checkpoint is read from, as a size and reads at any offset."""
 
-from ptfile.sources.base import Source, ViewSource
+from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource, announce
 from ptfile.sources.file_object import FileObjectSource
 from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
@@ -11,6 +11,8 @@ from ptfile.sources.read_ahead import ReadAhead
 from ptfile.sources.stream import StreamSource
 
 __all__ = [
+    "ConcurrentSource",
+    "DistantSource",
     "FileObjectSource",
     "LocalSource",
     "MappedSource",
@@ -20,6 +22,7 @@ __all__ = [
     "Source",
     "StreamSource",
     "ViewSource",
+    "announce",
     "lasting_path",
     "open_source",
     "part_of",

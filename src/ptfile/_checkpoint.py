@@ -66,7 +66,8 @@ class Checkpoint(Mapping[str, Any]):
         path = lasting_path(f)
         self._again: Callable[[], Checkpoint] | None = None
         if path is not None:
-            self._again = partial(Checkpoint, path, map_location, unknown=unknown, text=text, limits=limits)
+            options: dict[str, Any] = {"unknown": unknown, "text": text, "limits": limits}
+            self._again = partial(Checkpoint, path, map_location, **options, storage_options=storage_options)
 
     # what is in it
 
@@ -117,6 +118,7 @@ class Checkpoint(Mapping[str, Any]):
         users = [(name, value, self._storages_of(value)) for name, value in self.tensors()]
         users.sort(key=lambda user: min((places[identity] for identity in user[2] if identity in places), default=-1))
         waiting = Counter(identity for _, _, storages in users for identity in storages)
+        self._reader.announce()
         fresh: dict[int, Storage] = {}  # what stands for a storage while there are tensors that need it
         for name, value, storages in users:
             for identity, storage in storages.items():

@@ -85,11 +85,15 @@ class LegacyFormatReader:
         """All storages in the order of the file, and then those that show parts of them."""
         return [*(self._storages[key] for key in self.keys()), *self._views]
 
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
+        self.keys()  # behind which they begin
+        announce(self._source, [(self._start, self._end)])
+
     def fill(self) -> None:
         """Read them all, in that order, and leave a file object's position behind the checkpoint."""
-        storages = self.storages()
-        announce(self._source, [(self._start, self._end)])
-        for storage in storages:
+        self.announce()
+        for storage in self.storages():
             storage.load()
         self.leave(behind_storages=True)
 

@@ -23,6 +23,9 @@ class FormatReader(Protocol):
     def storages(self) -> Sequence[Storage]:
         """The storages that the value asked for, in the order in which they stand in the file."""
 
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
+
     def fill(self) -> None:
         """Read them all, in that order."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,10 @@ from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.ranges import Ranges, check_little_endian_machine
 from ptfile.formats.storages import UNTYPED_STORAGE, LoadedStorages, MapLocation
 from ptfile.limits import Limits
-from ptfile.sources import Source
+from ptfile.sources import Source, announce
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Storage
+from ptfile.tensors.storage import Run, Storage
 from ptfile.tensors.tensor import Tensor
 
 _LENGTH_SIZE = 8
@@ -84,9 +84,10 @@ class SafetensorsReader:
         with located(file=source.name):
             check_little_endian_machine()
             header = _header(source, limits)
+            self._start = len(header)
             with _checked(header, source.size) as file:
                 self._metadata: dict[str, str] = dict(file.metadata() or {})
-                self._entries = list(_entries(file, len(header), source.size))
+                self._entries = list(_entries(file, self._start, source.size))
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> dict[str, Tensor]:  # noqa: ARG002  (no pickle)
         """The tensors, with storages that have read nothing yet."""
@@ -102,8 +103,13 @@ class SafetensorsReader:
         """The storages that the value asked for, in the order in which they stand in the file."""
         return self._storages
 
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
+        announce(self._source, [(self._start, self._source.size)])
+
     def fill(self) -> None:
         """Read them all, in that order."""
+        self.announce()
         for storage in self._storages:
             storage.load()
 
@@ -118,7 +124,10 @@ class SafetensorsReader:
             with located(file=self._source.name):
                 return self._ranges.elements(entry.offset + start, stop - start, entry.dtype)
 
-        storage = Storage.deferred(nbytes, read, fetch_range=read)
+        def will_read(runs: Iterable[Run]) -> None:
+            announce(self._source, ((entry.offset + start, entry.offset + stop) for start, stop in runs))
+
+        storage = Storage.deferred(nbytes, read, fetch_range=read, will_read=will_read)
         self._storages.append(storage)
         return storage
 

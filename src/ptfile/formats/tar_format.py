@@ -102,10 +102,14 @@ class TarFormatReader:
         """All storages in the order of the file, and then those that show parts of them."""
         return self._unread
 
-    def fill(self) -> None:
-        """Read them all, in that order."""
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
         storages = self._member("storages")
         announce(self._source, [(storages.offset, storages.offset + storages.size)])
+
+    def fill(self) -> None:
+        """Read them all, in that order."""
+        self.announce()
         for storage in self._unread:
             storage.load()
 

@@ -25,7 +25,7 @@ from ptfile.limits import Limits
 from ptfile.sources import MemorySource, Source, ViewSource
 from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Storage, empty_bytes
+from ptfile.tensors.storage import Run, Storage, empty_bytes
 
 _BYTE_ORDER = "byteorder"
 _ABOUT = (
@@ -147,7 +147,7 @@ class ZipRecords:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
         parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts)
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=stored.will_read)
         self._asked.append((stored.offset, storage, stored))
         if nbytes >= LARGE:  # asked first, because there may be very many small ones
             self._threads = max(self._threads, stored.threads)
@@ -187,10 +187,14 @@ class ZipRecords:
         """The storages that were asked for, in the order in which they stand in the file."""
         return [storage for _, storage, _ in sorted(self._asked, key=lambda entry: entry[0])]
 
-    def fill(self) -> None:
-        """Read them all, in that order."""
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
         self._asked.sort(key=lambda entry: entry[0])
         self._zip.will_read(offset for offset, _, _ in self._asked)
+
+    def fill(self) -> None:
+        """Read them all, in that order."""
+        self.announce()
         if self._threads > 1:
             share(self._tasks(), self._threads)
         else:
@@ -289,7 +293,7 @@ class StoredBytes:
 
     def tasks(self, storage: Storage) -> Iterator[Callable[[], None]]:
         """Read them and give them to a storage, as tasks that several threads may share."""
-        data = np.empty(self.record.size, np.uint8)
+        data = empty_bytes(self.record.size)
         return self.reader.tasks(self.record, data.data, partial(storage.provide, data))
 
     def read(self) -> npt.NDArray[np.uint8]:
@@ -309,7 +313,7 @@ class StoredBytes:
             return self.read()
         first, last = start - start % self.unit, stop + -stop % self.unit
         with located(file=self.reader.source.name, record=self.name):
-            self.reader.will_read_part(self.record, first, last)
+            self.will_read([(start, stop)])
             place = self.reader.locate(self.record) + first
             if self.views is not None:
                 data = np.frombuffer(self.views.view(place, last - first), np.uint8)
@@ -317,6 +321,11 @@ class StoredBytes:
                 data = empty_bytes(last - first)
                 self.reader.source.read_into(place, data.data)
         return self._in_our_order(data)[start - first : stop - first]
+
+    def will_read(self, runs: Iterable[Run]) -> None:
+        """Say that `read_range` is going to be called for all of these."""
+        whole = ((start - start % self.unit, stop + -stop % self.unit) for start, stop in runs)
+        self.reader.will_read_parts(self.record, whole)
 
     def read_into(self, target: npt.NDArray[np.uint8]) -> None:
         """Fill an array with the bytes, and check them."""

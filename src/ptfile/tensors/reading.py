@@ -39,6 +39,7 @@ def _read_blocks(storage: Storage, offset: int, shape: Ints, stride: Ints, items
     raw = np.dtype((np.void, itemsize))
     data = empty_bytes(nbytes)
     target = as_array(data, raw, 0, shape, dense)
+    storage.will_peek((block.start, block.stop) for block in blocks(offset, shape, stride, itemsize))
     for block in blocks(offset, shape, stride, itemsize):
         read = storage.peek(block.start, block.stop)
         if read.size == nbytes:  # all of them, in one run

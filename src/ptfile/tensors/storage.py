@@ -18,7 +18,7 @@ from ptfile.tensors import dtypes
 from ptfile.tensors.blocks import NEAR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import torch
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 """A 1-D array of bytes."""
+Run: TypeAlias = tuple[int, int]
+"""The first of some bytes, counted from the start of a storage, and the one behind the last."""
 
 
 ALIGNMENT = 64
@@ -48,7 +50,7 @@ class Storage:
     (3, 97, 'cpu')
     """
 
-    __slots__ = ("__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_torch", "device")
+    __slots__ = ("__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_torch", "_will_read", "device")
 
     def __init__(self, data: Buffer | npt.NDArray[Any], device: str = "cpu") -> None:
         flat = _flat(data)
@@ -61,11 +63,13 @@ class Storage:
         fetch: Callable[[], Bytes] | None,
         device: str,
         fetch_range: Callable[[int, int], Bytes] | None = None,
+        will_read: Callable[[Iterable[Run]], None] | None = None,
     ) -> None:
         self._data = data
         self._nbytes = nbytes
         self._fetch = fetch
         self._fetch_range = fetch_range
+        self._will_read = will_read
         self._lock = threading.RLock() if data is None else None
         self._torch: torch.UntypedStorage | None = None
         self.device = str(device)
@@ -78,16 +82,18 @@ class Storage:
         device: str = "cpu",
         *,
         fetch_range: Callable[[int, int], Bytes] | None = None,
+        will_read: Callable[[Iterable[Run]], None] | None = None,
     ) -> Storage:
         """A storage whose bytes come later: `fetch()` is called once, when they are first needed.
 
         It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that nobody may ask for.
         fetch_range: gives the bytes from `start` to `stop` alone, any number of times, for those who want no more.
+        will_read: is told first of all the parts that somebody is going to fetch, in rising order.
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
         storage = cls.__new__(cls)
-        cls._set(storage, None, nbytes, fetch, device, fetch_range)
+        cls._set(storage, None, nbytes, fetch, device, fetch_range, will_read)
         return storage
 
     @classmethod
@@ -127,7 +133,7 @@ class Storage:
                 f"a storage of {self._nbytes} bytes was given an array of {data.dtype} and shape {data.shape}",
             )
         self._data = np.ascontiguousarray(data)
-        self._fetch = self._fetch_range = None  # they may hold a file open
+        self._fetch = self._fetch_range = self._will_read = None  # they may hold a file open
 
     @property
     def data(self) -> Bytes:
@@ -159,6 +165,15 @@ class Storage:
         if self._data is not None or fetch is None:
             return self
         return Storage(fetch() if self._fetch_range is None else self.peek(0, self._nbytes), self.device)
+
+    def will_peek(self, runs: Iterable[Run]) -> None:
+        """Say that all of these runs of bytes are going to be looked at by `peek`, in rising order. It is a hint.
+
+        Where each read is a journey, they are then fetched together.
+        """
+        will_read = self._will_read
+        if will_read is not None:
+            will_read(runs)
 
     def part(self, start: int, stop: int) -> Storage:
         """The bytes from `start` to `stop` as a storage: in the same memory, or not read either."""

@@ -20,7 +20,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import lasting_path, open_source
+from ptfile.sources import MemorySource, StreamSource, lasting_path, open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Storage
@@ -48,13 +48,16 @@ class Checkpoint(Mapping[str, Any]):
         f: Path | Readable,
         map_location: MapLocation = None,
         *,
+        mmap: bool = False,
         unknown: Literal["error", "inert"] = "inert",
         text: Python2Text = _UTF8,
         limits: Limits = _DEFAULT_LIMITS,
         storage_options: StorageOptions = None,
     ) -> None:
         self._limits = limits
-        self._source = open_source(f, mmap=False, storage_options=storage_options)
+        source = open_source(f, mmap=mmap, may_stream=True, storage_options=storage_options)
+        # What cannot seek is read to its end: names may be asked for in any order.
+        self._source = MemorySource(source.rest(), source.name) if isinstance(source, StreamSource) else source
         try:
             self._reader = open_format(self._source, limits)
             with paused_collector():
@@ -66,7 +69,7 @@ class Checkpoint(Mapping[str, Any]):
         path = lasting_path(f)
         self._again: Callable[[], Checkpoint] | None = None
         if path is not None:
-            options: dict[str, Any] = {"unknown": unknown, "text": text, "limits": limits}
+            options: dict[str, Any] = {"mmap": mmap, "unknown": unknown, "text": text, "limits": limits}
             self._again = partial(Checkpoint, path, map_location, **options, storage_options=storage_options)
 
     # what is in it
@@ -188,6 +191,7 @@ def open(
     f: Path | Readable,
     map_location: MapLocation = None,
     *,
+    mmap: bool = False,
     unknown: Literal["error", "inert"] = "inert",
     encoding: str = "utf-8",
     errors: str = "strict",
@@ -197,7 +201,9 @@ def open(
     """Open a checkpoint to look into it, and to read from it only what is needed.
 
     The arguments mean what they mean in `load`; objects of unknown classes are inert records if nothing else is said.
-    f: a path, a URL, or a binary file object that can seek.
+    f: a path, a URL, or a binary file object. One that cannot seek, such as a pipe, is read to its end first.
+    mmap: True maps the file (a path) into memory: no tensor is read but by looking at its elements, nor verified, and
+        slices share the memory of the whole. Writing to it does not change the file.
 
     Raises what `load` raises, except what can only be seen in the tensors' bytes: that comes when they are read.
 
@@ -210,5 +216,5 @@ def open(
     ...     print(list(checkpoint), checkpoint["layer.weight"][1].tolist())
     ['layer.weight', 'epoch'] [3, 4, 5]
     """
-    text = Python2Text(encoding, errors)
-    return Checkpoint(f, map_location, unknown=unknown, text=text, limits=limits, storage_options=storage_options)
+    options: dict[str, Any] = {"mmap": mmap, "unknown": unknown, "limits": limits, "storage_options": storage_options}
+    return Checkpoint(f, map_location, text=Python2Text(encoding, errors), **options)

@@ -146,7 +146,9 @@ class ZipRecords:
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
-        parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
+        # There is no way into a deflated record, and a mapping reads no more than what is looked at.
+        is_mapped = self._views is not None and self._views.is_mapped
+        parts = stored.read_range if stored.record.method == STORED and not is_mapped else None
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=stored.will_read)
         self._asked.append((stored.offset, storage, stored))
         if nbytes >= LARGE:  # asked first, because there may be very many small ones

@@ -352,6 +352,9 @@ def test_a_stream_goes_by_the_file_and_keeps_nothing(path: Path) -> None:
         assert [name for name, _ in streamed] == ["layer.weight", "layer.tied", "steps[1]"]
         assert not any(tensor.untyped_storage().is_loaded for _, tensor in checkpoint.tensors())
         assert all(tensor.tolist() == checkpoint[name].tolist() for name, tensor in streamed)
+        again = dict(checkpoint.stream())["layer.weight"]
+        again[0] = -1
+        assert checkpoint["layer.weight"][0].tolist() == [0, 1, 2]
 
 
 def test_what_shares_a_storage_in_the_file_shares_one_in_the_stream(path: Path) -> None:

@@ -108,6 +108,7 @@ class Checkpoint(Mapping[str, Any]):
 
         Each is a copy of its own that no one else holds, so that memory stays bounded, by the two largest storages, if
         each is dropped before the next but one is taken. Those that share a storage in the file share one here as well.
+        (Of a mapping or a pipe, whose bytes are in memory already, they are no copies.)
 
         >>> import ptfile
         >>> ptfile.save({"b": ptfile.ones(2), "a": ptfile.arange(3)}, "model.pt")

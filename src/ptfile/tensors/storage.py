@@ -157,14 +157,11 @@ class Storage:
         return self._data is None and self._fetch_range is not None and NEAR < self._nbytes > nbytes
 
     def fresh(self) -> Storage:
-        """The bytes for whoever does not want them kept here: read and checked now, as a storage of its own.
-
-        The storage itself, if it is in memory already.
-        """
-        fetch = self._fetch
+        """Another storage with these bytes, read now and checked; this one stays as it is, read or not."""
+        fetch, fetch_range = self._fetch, self._fetch_range
         if self._data is not None or fetch is None:
-            return self
-        return Storage(fetch() if self._fetch_range is None else self.peek(0, self._nbytes), self.device)
+            return Storage(self.data.copy(), self.device)
+        return Storage(fetch() if fetch_range is None else fetch_range(0, self._nbytes), self.device)
 
     def will_peek(self, runs: Iterable[Run]) -> None:
         """Say that all of these runs of bytes are going to be looked at by `peek`, in rising order. It is a hint.

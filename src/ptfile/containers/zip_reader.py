@@ -19,6 +19,7 @@ from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
+from ptfile.containers.zip_runs import SMALL, Runs
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
 from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource
@@ -51,6 +52,7 @@ class ZipReader:
         self._views = source if isinstance(source, ViewSource) else None
         self._distant = source if isinstance(source, DistantSource) else None
         self._near = near(source)
+        self._runs = Runs(source, self._directory) if self._views is None and self._distant is None else None
         self._threads = cores() if isinstance(source, ConcurrentSource) else 1
 
     @property
@@ -122,7 +124,7 @@ class ZipReader:
         try:
             payload = self._locate(record)
             if record.method == zs.STORED and self._views is not None:
-                view = self._views.view(payload, record.size)
+                view = self._source.read(payload, record.size)
                 _check_crc(record, isal_zlib.crc32(view))
                 return view
             self._check_ratio(record)
@@ -146,6 +148,11 @@ class ZipReader:
             return
         self.will_read([record.header_offset])
         try:
+            content = self._runs.content(record) if self._runs is not None and record.size <= SMALL else None
+            if content is not None:
+                target[:] = content
+                _check_crc(record, isal_zlib.crc32(content))
+                return
             self._check_ratio(record)
             self._fill(record, self._locate(record), target.cast("B"))
         except PtfileError as error:

@@ -143,7 +143,7 @@ class Checkpoint(Mapping[str, Any]):
 
     @cached_property
     def _named(self) -> dict[str, Leaf]:
-        with located(file=self._source.name):
+        with located(file=self._source.name), paused_collector():
             return named(self.root, self._limits)
 
     @cached_property

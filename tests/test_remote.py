@@ -97,9 +97,15 @@ class TestCosts:
         assert web.sent <= MIB + 64 * KIB
         assert len(web.requests) == 1
 
-    def test_columns_cost_their_runs_and_all_are_asked_for_at_once(self, web: RangeServer, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_columns_cost_their_runs_and_all_are_asked_for_at_once(
+        self, web: RangeServer, tmp_path: Path, legacy: bool
+    ) -> None:
         """A few elements of each of 64 rows: as many requests, 16 of them on their way at a time."""
-        web.files["/model.pt"] = save_hollow({"w": ptfile.empty(64, MIB // 4)}, tmp_path / "model.pt")
+        tree = {"w": ptfile.empty(64, MIB // 4)}
+        web.files["/model.pt"] = save_hollow(tree, tmp_path / "model.pt")
+        if legacy:
+            web.files["/model.pt"] = saved(tree, _use_new_zipfile_serialization=False)
         with ptfile.open(web.url("/model.pt")) as checkpoint:
             web.forget()
             web.delay = 0.05

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -182,8 +183,12 @@ class LegacyFormatReader:
 
     def _deferred(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
         self.ask(key, nbytes, dtype)
-        parts = None if isinstance(self._source, StreamSource) else lambda start, stop: self._read(key, start, stop)
-        storage = self._storages[key] = Storage.deferred(nbytes, lambda: self._read(key), fetch_range=parts)
+        storage = self._storages[key] = Storage.deferred(
+            nbytes,
+            lambda: self._read(key),
+            fetch_range=None if isinstance(self._source, StreamSource) else partial(self._read, key),
+            will_read=lambda runs: self._ranges.will_read(self._place(key) + COUNT_SIZE, runs),
+        )
         return storage
 
     def _read(self, key: str, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +27,7 @@ from ptfile.limits import Limits
 from ptfile.sources import Source, announce
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Run, Storage
+from ptfile.tensors.storage import Storage
 from ptfile.tensors.tensor import Tensor
 
 _LENGTH_SIZE = 8
@@ -124,9 +125,7 @@ class SafetensorsReader:
             with located(file=self._source.name):
                 return self._ranges.elements(entry.offset + start, stop - start, entry.dtype)
 
-        def will_read(runs: Iterable[Run]) -> None:
-            announce(self._source, ((entry.offset + start, entry.offset + stop) for start, stop in runs))
-
+        will_read = partial(self._ranges.will_read, entry.offset)
         storage = Storage.deferred(nbytes, read, fetch_range=read, will_read=will_read)
         self._storages.append(storage)
         return storage

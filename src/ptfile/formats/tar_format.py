@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ptfile.containers.tar_reader import Member, read_members
@@ -137,7 +138,8 @@ class TarFormatReader:
                 with located(file=self._source.name, record="storages"):
                     return self._ranges.elements(offset + start, stop - start, dtype)
 
-            storage = Storage.deferred(nbytes, read, fetch_range=read)
+            will_read = partial(self._ranges.will_read, offset)
+            storage = Storage.deferred(nbytes, read, fetch_range=read, will_read=will_read)
             self._unread.append(storage)
             return storage
 

@@ -217,3 +217,5 @@ def test_what_goes_for_checkpoints_goes_for_it(path: Path) -> None:
     result = ptfile.verify(path)
     assert (result.ok, result.format) == (True, "safetensors")
     assert "no checksums" in result.unchecked[0]
+    with pytest.raises(ptfile.UnsupportedError, match="a safetensors file: that has no checksums"):
+        ptfile.repair(path, path.with_name("out.pt"))

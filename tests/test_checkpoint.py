@@ -204,6 +204,36 @@ def test_a_slice_reads_only_its_rows(large: Path, legacy: bool, monkeypatch: pyt
         assert not rows.untyped_storage().is_loaded
 
 
+def test_a_mapped_checkpoint_reads_what_is_looked_at(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices are views of the whole, which can be written without a change to the file."""
+    before = large.read_bytes()
+    with ptfile.open(large, mmap=True) as checkpoint:
+        checkpoint["w"][3].numpy()[0] = -1
+        assert checkpoint["w"][3, :2].tolist() == [-1, 3 * 1024 + 1]
+        again = pickle.loads(pickle.dumps(checkpoint))
+    assert again["w"][3, 0].item() == 3 * 1024
+    assert large.read_bytes() == before
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pipe_is_opened_too(large: Path, legacy: bool) -> None:
+    """Its names can be asked for in any order, because it has been read."""
+    if legacy:
+        ptfile.save(ptfile.load(large), large, _use_new_zipfile_serialization=False)
+    read_end, write_end = os.pipe()
+
+    def send() -> None:
+        with os.fdopen(write_end, "wb") as pipe:
+            pipe.write(large.read_bytes())
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with os.fdopen(read_end, "rb") as pipe, ptfile.open(pipe) as checkpoint:
+        assert checkpoint["small"].tolist() == [1.0, 1.0]
+        assert checkpoint["w"][5, 7].item() == 5 * 1024 + 7
+    sender.join()
+
+
 def test_a_damaged_byte_shows_only_to_those_who_read_the_whole(large: Path) -> None:
     """The checksum of a record is over all of it: a part cannot be checked."""
     data = bytearray(large.read_bytes())
@@ -322,6 +352,9 @@ def test_a_stream_goes_by_the_file_and_keeps_nothing(path: Path) -> None:
         assert [name for name, _ in streamed] == ["layer.weight", "layer.tied", "steps[1]"]
         assert not any(tensor.untyped_storage().is_loaded for _, tensor in checkpoint.tensors())
         assert all(tensor.tolist() == checkpoint[name].tolist() for name, tensor in streamed)
+        again = dict(checkpoint.stream())["layer.weight"]
+        again[0] = -1
+        assert checkpoint["layer.weight"][0].tolist() == [0, 1, 2]
 
 
 def test_what_shares_a_storage_in_the_file_shares_one_in_the_stream(path: Path) -> None:

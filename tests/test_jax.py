@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_large_tensors_are_loaded_without_a_copy(tmp_path: Path, dtype: Any, mma
 
     assert tensor.jax().unsafe_buffer_pointer() == tensor.data_ptr()
     assert tensor.T[3:].jax().tolist() == tensor.T[3:].tolist()
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_arrays_outlive_what_they_were_loaded_with(tmp_path: Path, mmap: bool) -> None:
+    """JAX holds the memory that it shares."""
+    path = tmp_path / "model.pt"
+    ptfile.save({f"x{i}": ptfile.full((100_000,), i, dtype=ptfile.float32) for i in range(20)}, path)
+    loaded = ptfile.jax.load(path, mmap=mmap)
+    gc.collect()
+    others = [np.full(100_000, -1, np.float32) for _ in range(40)]
+
+    assert all((array == int(name[1:])).all() for name, array in loaded.items())
+    assert len(others) == 40
 
 
 def test_arrays_without_a_writer_are_shared_too() -> None:

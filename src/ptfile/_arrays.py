@@ -40,7 +40,8 @@ def replaced(root: Any, convert: Convert, limits: Limits) -> Any:
     say which leaf they are about. Raises LimitError for a tree that is too deep or has too much to name.
     """
     made: dict[int, Any] = {}
-    for name, leaf in named(root, limits).items():
+    leaves = named(root, limits)  # held for as long as their identities stand for them
+    for name, leaf in leaves.items():
         if id(leaf.value) not in made:
             made[id(leaf.value)] = _converted(name, leaf.value, convert)
     try:

@@ -20,7 +20,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import announce, lasting_path, open_source
+from ptfile.sources import MemorySource, StreamSource, lasting_path, open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Storage
@@ -48,13 +48,16 @@ class Checkpoint(Mapping[str, Any]):
         f: Path | Readable,
         map_location: MapLocation = None,
         *,
+        mmap: bool = False,
         unknown: Literal["error", "inert"] = "inert",
         text: Python2Text = _UTF8,
         limits: Limits = _DEFAULT_LIMITS,
         storage_options: StorageOptions = None,
     ) -> None:
         self._limits = limits
-        self._source = open_source(f, mmap=False, storage_options=storage_options)
+        source = open_source(f, mmap=mmap, may_stream=True, storage_options=storage_options)
+        # What cannot seek is read to its end: names may be asked for in any order.
+        self._source = MemorySource(source.rest(), source.name) if isinstance(source, StreamSource) else source
         try:
             self._reader = open_format(self._source, limits)
             with paused_collector():
@@ -66,27 +69,21 @@ class Checkpoint(Mapping[str, Any]):
         path = lasting_path(f)
         self._again: Callable[[], Checkpoint] | None = None
         if path is not None:
-            self._again = partial(
-                Checkpoint,
-                path,
-                map_location,
-                unknown=unknown,
-                text=text,
-                limits=limits,
-                storage_options=storage_options,
-            )
+            options: dict[str, Any] = {"mmap": mmap, "unknown": unknown, "text": text, "limits": limits}
+            self._again = partial(Checkpoint, path, map_location, **options, storage_options=storage_options)
 
     # what is in it
 
     @property
     def format(self) -> str:
-        """The name of the file's format: `zip`, `legacy`, `tar`, `torchscript`, `package` or `export`."""
+        """The file's format: `zip`, `legacy`, `tar`, `torchscript`, `package`, `export` or `safetensors`."""
         return self._reader.format
 
     @cached_property
     def metadata(self) -> Mapping[str, str]:
         """What the file says about itself, in its own words: the small records of a zip file by their names
-        (`version`, `byteorder`, `.data/serialization_id`), the facts of the machine that wrote a legacy or tar file.
+        (`version`, `byteorder`, `.data/serialization_id`), the facts of the machine that wrote a legacy or tar file,
+        the `__metadata__` of a safetensors file.
 
         It says nothing about the tree, and is not checked beyond the records' checksums.
         """
@@ -111,6 +108,7 @@ class Checkpoint(Mapping[str, Any]):
 
         Each is a copy of its own that no one else holds, so that memory stays bounded, by the two largest storages, if
         each is dropped before the next but one is taken. Those that share a storage in the file share one here as well.
+        (Of a mapping or a pipe, whose bytes are in memory already, they are no copies.)
 
         >>> import ptfile
         >>> ptfile.save({"b": ptfile.ones(2), "a": ptfile.arange(3)}, "model.pt")
@@ -120,11 +118,11 @@ class Checkpoint(Mapping[str, Any]):
         b [1.0, 1.0]
         a [0, 1, 2]
         """
-        announce(self._source, [(0, self._source.size)])
         places = {id(storage): place for place, storage in enumerate(self._reader.storages())}
         users = [(name, value, self._storages_of(value)) for name, value in self.tensors()]
         users.sort(key=lambda user: min((places[identity] for identity in user[2] if identity in places), default=-1))
         waiting = Counter(identity for _, _, storages in users for identity in storages)
+        self._reader.announce()
         fresh: dict[int, Storage] = {}  # what stands for a storage while there are tensors that need it
         for name, value, storages in users:
             for identity, storage in storages.items():
@@ -145,7 +143,7 @@ class Checkpoint(Mapping[str, Any]):
 
     @cached_property
     def _named(self) -> dict[str, Leaf]:
-        with located(file=self._source.name):
+        with located(file=self._source.name), paused_collector():
             return named(self.root, self._limits)
 
     @cached_property
@@ -194,6 +192,7 @@ def open(
     f: Path | Readable,
     map_location: MapLocation = None,
     *,
+    mmap: bool = False,
     unknown: Literal["error", "inert"] = "inert",
     encoding: str = "utf-8",
     errors: str = "strict",
@@ -203,7 +202,9 @@ def open(
     """Open a checkpoint to look into it, and to read from it only what is needed.
 
     The arguments mean what they mean in `load`; objects of unknown classes are inert records if nothing else is said.
-    f: a path, a URL, or a binary file object that can seek.
+    f: a path, a URL, or a binary file object. One that cannot seek, such as a pipe, is read to its end first.
+    mmap: True maps the file (a path) into memory: no tensor is read but by looking at its elements, nor verified, and
+        slices share the memory of the whole. Writing to it does not change the file.
 
     Raises what `load` raises, except what can only be seen in the tensors' bytes: that comes when they are read.
 
@@ -216,5 +217,5 @@ def open(
     ...     print(list(checkpoint), checkpoint["layer.weight"][1].tolist())
     ['layer.weight', 'epoch'] [3, 4, 5]
     """
-    text = Python2Text(encoding, errors)
-    return Checkpoint(f, map_location, unknown=unknown, text=text, limits=limits, storage_options=storage_options)
+    options: dict[str, Any] = {"mmap": mmap, "unknown": unknown, "limits": limits, "storage_options": storage_options}
+    return Checkpoint(f, map_location, text=Python2Text(encoding, errors), **options)

@@ -25,7 +25,7 @@ from ptfile.tensors.tensor import EXPANDED_COPY
 
 VERSION = "ptfile1"
 """In front of every digest: the rules that it was made by."""
-_WITHOUT_CHECKSUMS = ("legacy", "tar")
+_WITHOUT_CHECKSUMS = ("legacy", "tar", "safetensors")
 _SHOWN_AGAIN = 16
 """How often, all in all, the bytes of a file may be hashed: tensors that overlap show them more than once."""
 _DEFAULT_LIMITS = Limits()

@@ -23,8 +23,8 @@ from ptfile.sources import open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors import strides
 from ptfile.tensors.quantized import QuantizedTensor
-from ptfile.tensors.reach import Run, joined, reached
-from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.reach import joined, reached
+from ptfile.tensors.storage import Run, Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
 _DEFAULT_LIMITS = Limits()

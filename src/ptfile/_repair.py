@@ -127,7 +127,7 @@ def _check_other(broken: Path, out: Path) -> None:
 
 def _check_format(source: Source, limits: Limits) -> None:
     kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
-    if kind in (Kind.LEGACY, Kind.TAR):
+    if kind in (Kind.LEGACY, Kind.TAR, Kind.SAFETENSORS):
         problem = f"only files of the zip format can be repaired, and it is {kind.looks}: that has no checksums"
         raise UnsupportedError(problem, file=source.name)
     if kind not in (Kind.ZIP, Kind.ZEROS, Kind.UNKNOWN):  # a zip file may have lost its first bytes

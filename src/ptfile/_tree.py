@@ -17,6 +17,7 @@ from ptfile.errors import LimitError
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors.nested import JaggedTensor, NestedTensor
+from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.quantized import PerChannel, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
@@ -31,6 +32,7 @@ pickle can hold one list in another a thousand times over, and that one in anoth
 _NAME = 64
 
 _PLAIN = frozenset({bool, bytes, complex, float, int, str, type(None)})
+_STRIDED = frozenset({Tensor, Parameter})
 
 _Steps: TypeAlias = "Iterator[tuple[Step, object]]"
 
@@ -90,8 +92,8 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
                 if repeated > REPEATED_CHARACTERS:
                     problem = "what it holds in several places has too many names"
                     raise _too_much(problem, "repeated_characters", REPEATED_CHARACTERS, repeated)
-            if type(value) in _PLAIN:
-                yield Leaf(below, name_below, value)
+            if type(value) in _PLAIN or (type(value) in _STRIDED and value.python_side is None):  # type: ignore[attr-defined]
+                yield Leaf(below, name_below, value)  # nothing is in it
                 continue
             if id(value) in inside:
                 yield Leaf(below, name_below, ...)

@@ -137,7 +137,7 @@ def test_a_bare_pickle_is_called_one(value: object, protocol: int) -> None:
 
 def test_every_kind_says_what_it_looks_like_and_what_to_do() -> None:
     """A checkpoint needs no advice; everything else has some."""
-    assert {Kind.ZIP, Kind.LEGACY, Kind.TAR} == {kind for kind in Kind if not kind.fix}
+    assert {Kind.ZIP, Kind.LEGACY, Kind.TAR, Kind.SAFETENSORS} == {kind for kind in Kind if not kind.fix}
     assert all(kind.looks for kind in Kind)
 
 

@@ -81,7 +81,6 @@ def test_a_web_page_says_its_title() -> None:
         (b"", "an empty file", "do that again"),
         (gzip.compress(WHOLE), "a gzip file", "gzip -d"),
         (pickle.dumps({"a": 1}, 2), "a pickle that torch.save did not write", "pickle.load"),
-        ((16).to_bytes(8, "little") + b'{"__metadata__":{}}', "a safetensors file", "Load it with safetensors"),
         (b"GGUF\3\0\0\0", "a GGUF file", "llama.cpp"),
         (b"\x08\x08\x12\x07pytorch\x1a\x05", "an ONNX model", "`onnx`"),
         (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive", "7z x"),

@@ -260,7 +260,8 @@ NO_CHECKPOINTS = (
     no_checkpoint("JSON", b'{"error": "not found"}', f"{LOOKS}a JSON document"),
     no_checkpoint("a git-lfs pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
                   "Run `git lfs pull`"),
-    no_checkpoint("safetensors", struct.pack("<Q", 16) + b'{"__metadata__":{}}', f"{LOOKS}a safetensors file"),
+    no_checkpoint("a safetensors file without its tensors",
+                  struct.pack("<Q", 53) + b'{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}' + bytes(4), "no sound"),
     no_checkpoint("text", b"hello, world", f"{LOOKS}nothing known"),
     no_checkpoint("two letters", b"PK", f"{LOOKS}nothing known"),
     *(

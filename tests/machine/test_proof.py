@@ -74,7 +74,7 @@ def records(count: int) -> dict[str, Any]:
     """Dicts with the same keys and others among them, in a list and by name."""
     scalars: list[Any] = [0.5, 300, -1, None, True, 1 << 40, (), 7]
 
-    def record(number: int) -> dict[str, Any]:
+    def record(number: int) -> dict[Any, Any]:
         made = {key: scalars[(number + place) % len(scalars)] for place, key in enumerate("abcde")}
         if number % 50 == 7:
             made["b"] = "a text"

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import ptfile
 from ptfile.errors import TensorError
@@ -188,3 +190,22 @@ def test_there_is_no_part_of_nothing() -> None:
     """A view on the meta device has no elements, however few they are."""
     with pytest.raises(TensorError, match="meta"):
         Tensor(Storage.meta(1 << 20), dtypes.uint8, 0, (2,), (1,)).numpy()
+
+
+LARGE = np.arange(1 << 17, dtype=np.int32)
+STEPS = st.one_of(st.integers(0, 70), st.sampled_from([256, 4096, 20_000, 33_333]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), STEPS), max_size=4), st.integers(0, 1000))
+def test_any_view_is_what_it_would_be_in_memory(dimensions: list[tuple[int, int]], offset: int) -> None:
+    """With whatever strides: nested, interleaved, overlapping, zero."""
+    shape, stride = [size for size, _ in dimensions], [step for _, step in dimensions]
+    assume(offset + strides.extent(shape, stride) <= LARGE.size)
+    file = File(LARGE)
+    lazy = Tensor(file.storage, dtypes.int32, offset, shape, stride)
+    expected = ptfile.from_numpy(LARGE).as_strided(shape, stride, offset)
+
+    assert np.array_equal(lazy.numpy(), expected.numpy())
+    assert np.array_equal(lazy.clone().numpy(), expected.numpy())
+    assert not file.storage.is_loaded
+    assert file.nbytes <= 2 * LARGE.nbytes

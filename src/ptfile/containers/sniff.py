@@ -49,7 +49,7 @@ class Kind(Enum):
     HTML = _Look("a web page, an error or a login perhaps", _DOWNLOAD)
     XML = _Look("an XML document, the error of an object store perhaps", _DOWNLOAD)
     JSON = _Look("a JSON document", "An index (`*.index.json`) names the checkpoint files beside it: load those")
-    SAFETENSORS = _Look("a safetensors file", "Load it with safetensors")
+    SAFETENSORS = _Look("a safetensors file")
     GGUF = _Look("a GGUF file", "Load it with llama.cpp's `gguf` package")
     HDF5 = _Look("an HDF5 file, as Keras writes", "Open it with h5py")
     NPY = _Look("a numpy array file", "Load it with numpy.load")

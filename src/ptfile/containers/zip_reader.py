@@ -10,6 +10,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
+from itertools import chain
 
 from isal import igzip_lib, isal_zlib
 
@@ -89,8 +90,8 @@ class ZipReader:
             ends = (min(offset + zs.LOCAL.size + _LONG_HEADER + nbytes, self._end_of(offset)) for offset in offsets)
             self._distant.will_read(zip(offsets, ends, strict=True))
 
-    def will_read_parts(self, record: Record, parts: Iterable[tuple[int, int]]) -> None:
-        """Say that parts of a stored record, from `start` to `stop`, are going to be read, and its header."""
+    def will_read_parts(self, record: Record, runs: Iterable[tuple[int, int]]) -> None:
+        """Say that runs of bytes (first, behind the last) of a stored record are going to be read, and its header."""
         if self._distant is None:
             return
         header = record.header_offset
@@ -98,8 +99,8 @@ class ZipReader:
         # The header says where the payload begins, and the end of the record where it can: a descriptor is behind it.
         first = max(header, behind - zs.DESCRIPTOR64.size)
         head = zs.LOCAL.size + len(record.name.encode()) + _EXTRA_GUESS
-        header_range = header, min(header + head, behind)
-        self._distant.will_read([header_range, *((first + start, behind + stop) for start, stop in parts)])
+        parts = ((first + start, behind + stop) for start, stop in runs)
+        self._distant.will_read(chain([(header, min(header + head, behind))], parts))
 
     def locate(self, record: Record) -> int:
         """Offset of the payload, from the start of the file.

@@ -101,6 +101,11 @@ class ExportReader:
         """The storages that the value asked for; those of files inside the file last."""
         return [storage for records in (self._records, *self._inner) for storage in records.storages()]
 
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
+        for records in (self._records, *self._inner):
+            records.announce()
+
     def fill(self) -> None:
         """Read them all, in that order."""
         self._records.fill()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,11 +86,15 @@ class LegacyFormatReader:
         """All storages in the order of the file, and then those that show parts of them."""
         return [*(self._storages[key] for key in self.keys()), *self._views]
 
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
+        self.keys()  # behind which they begin
+        announce(self._source, [(self._start, self._end)])
+
     def fill(self) -> None:
         """Read them all, in that order, and leave a file object's position behind the checkpoint."""
-        storages = self.storages()
-        announce(self._source, [(self._start, self._end)])
-        for storage in storages:
+        self.announce()
+        for storage in self.storages():
             storage.load()
         self.leave(behind_storages=True)
 
@@ -178,8 +183,12 @@ class LegacyFormatReader:
 
     def _deferred(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
         self.ask(key, nbytes, dtype)
-        parts = None if isinstance(self._source, StreamSource) else lambda start, stop: self._read(key, start, stop)
-        storage = self._storages[key] = Storage.deferred(nbytes, lambda: self._read(key), fetch_range=parts)
+        storage = self._storages[key] = Storage.deferred(
+            nbytes,
+            lambda: self._read(key),
+            fetch_range=None if isinstance(self._source, StreamSource) else partial(self._read, key),
+            will_read=lambda runs: self._ranges.will_read(self._place(key) + COUNT_SIZE, runs),
+        )
         return storage
 
     def _read(self, key: str, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:

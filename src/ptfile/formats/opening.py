@@ -11,6 +11,7 @@ from ptfile.formats import export_format, package_format, torchscript_format
 from ptfile.formats.diagnosis import broken_zip, no_checkpoint
 from ptfile.formats.legacy_reader import LegacyFormatReader
 from ptfile.formats.reader import FormatReader
+from ptfile.formats.safetensors_format import SafetensorsReader
 from ptfile.formats.tar_format import TarFormatReader
 from ptfile.formats.zip_format import ZipFormatReader
 from ptfile.formats.zip_records import ZipRecords
@@ -54,6 +55,8 @@ def open_format(source: Source, limits: Limits) -> FormatReader:
             return LegacyFormatReader(source, limits)
         if kind is Kind.TAR:
             return TarFormatReader(source, limits)
+        if kind is Kind.SAFETENSORS:
+            return SafetensorsReader(source, limits)
         raise no_checkpoint(kind, head, source)
 
 
@@ -82,6 +85,6 @@ def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:
         return LegacyFormatReader(source, limits)
     head = source.peek(HEAD_SIZE)
     kind = sniff(head, source.size if len(head) == HEAD_SIZE else len(head))
-    if kind not in (Kind.ZIP, Kind.TAR):
+    if kind not in (Kind.ZIP, Kind.TAR, Kind.SAFETENSORS):
         raise no_checkpoint(kind, head, MemorySource(head, source.name))
     return open_format(MemorySource(source.rest(), source.name), limits)

@@ -84,6 +84,10 @@ class PackageReader:
         """The storages that the value asked for, in the order in which they stand in the file."""
         return self._records.storages()
 
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
+        self._records.announce()
+
     def fill(self) -> None:
         """Read them all, in that order."""
         self._records.fill()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ptfile.errors import FormatError, UnsupportedError, brief
-from ptfile.sources import Source, StreamSource, ViewSource
+from ptfile.sources import Source, StreamSource, ViewSource, announce
 from ptfile.sources.read_ahead import near
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import empty_bytes
+from ptfile.tensors.storage import Run, empty_bytes
 
 _LONGEST_NAME = 64
 """Characters of what a number in `sys_info` is called."""
@@ -45,6 +46,10 @@ class Ranges:
         data = empty_bytes(nbytes)
         self.read_into(offset, data)
         return data
+
+    def will_read(self, offset: int, runs: Iterable[Run]) -> None:
+        """Say that these runs of a storage at `offset` are going to be read."""
+        announce(self._source, ((offset + start, offset + stop) for start, stop in runs))
 
     def read_into(self, offset: int, target: npt.NDArray[np.uint8]) -> None:
         """Fill an array with the bytes of a storage."""

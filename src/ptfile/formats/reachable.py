@@ -16,8 +16,8 @@ from ptfile.formats.storages import SavedStorages
 from ptfile.formats.vocabulary import REDUCERS
 from ptfile.machine.encoder import Encoder, Reducers
 from ptfile.tensors.quantized import PerChannel, QuantizedTensor
-from ptfile.tensors.reach import Run, joined, reached
-from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.reach import joined, reached
+from ptfile.tensors.storage import Run, Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
 _MET = ("storage",)

@@ -15,13 +15,16 @@ class FormatReader(Protocol):
 
     @property
     def format(self) -> str:
-        """The name of the format: `zip`, `legacy`, `tar`, `torchscript`, `package` or `export`."""
+        """The name of the format: `zip`, `legacy`, `tar`, `torchscript`, `package`, `export` or `safetensors`."""
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
 
     def storages(self) -> Sequence[Storage]:
         """The storages that the value asked for, in the order in which they stand in the file."""
+
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
 
     def fill(self) -> None:
         """Read them all, in that order."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ptfile.containers.tar_reader import Member, read_members
@@ -102,10 +103,14 @@ class TarFormatReader:
         """All storages in the order of the file, and then those that show parts of them."""
         return self._unread
 
-    def fill(self) -> None:
-        """Read them all, in that order."""
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
         storages = self._member("storages")
         announce(self._source, [(storages.offset, storages.offset + storages.size)])
+
+    def fill(self) -> None:
+        """Read them all, in that order."""
+        self.announce()
         for storage in self._unread:
             storage.load()
 
@@ -133,7 +138,8 @@ class TarFormatReader:
                 with located(file=self._source.name, record="storages"):
                     return self._ranges.elements(offset + start, stop - start, dtype)
 
-            storage = Storage.deferred(nbytes, read, fetch_range=read)
+            will_read = partial(self._ranges.will_read, offset)
+            storage = Storage.deferred(nbytes, read, fetch_range=read, will_read=will_read)
             self._unread.append(storage)
             return storage
 

@@ -21,10 +21,10 @@ from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.limits import Limits
-from ptfile.sources import DistantSource, MemorySource, Source, ViewSource
+from ptfile.sources import MemorySource, Source, ViewSource
 from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Storage, empty_bytes
+from ptfile.tensors.storage import Run, Storage, empty_bytes
 
 _BYTE_ORDER = "byteorder"
 _ABOUT = (
@@ -61,7 +61,6 @@ class ZipRecords:
         self._zip = reader
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
-        self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
         self._threads = 1
@@ -146,9 +145,10 @@ class ZipRecords:
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
-        parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
-        ahead = stored.will_read if self._is_distant and parts else None
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_fetch=ahead)
+        # There is no way into a deflated record, and a mapping reads no more than what is looked at.
+        is_mapped = self._views is not None and self._views.is_mapped
+        parts = stored.read_range if stored.record.method == STORED and not is_mapped else None
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=stored.will_read)
         self._asked.append((stored.offset, storage, stored))
         if nbytes >= LARGE:  # asked first, because there may be very many small ones
             self._threads = max(self._threads, stored.threads)
@@ -189,10 +189,14 @@ class ZipRecords:
         """The storages that were asked for, in the order in which they stand in the file."""
         return [storage for _, storage, _ in sorted(self._asked, key=lambda entry: entry[0])]
 
-    def fill(self) -> None:
-        """Read them all, in that order."""
+    def announce(self) -> None:
+        """Say to a source far away that they are all going to be read, in that order."""
         self._asked.sort(key=lambda entry: entry[0])
         self._zip.will_read(offset for offset, _, _ in self._asked)
+
+    def fill(self) -> None:
+        """Read them all, in that order."""
+        self.announce()
         if self._threads > 1:
             share(self._tasks(), self._threads)
         else:
@@ -291,7 +295,7 @@ class StoredBytes(NamedTuple):
 
     def tasks(self, storage: Storage) -> Iterator[Callable[[], None]]:
         """Read them and give them to a storage, as tasks that several threads may share."""
-        data = np.empty(self.record.size, np.uint8)
+        data = empty_bytes(self.record.size)
         return self.reader.tasks(self.record, data.data, partial(storage.provide, data))
 
     def read(self) -> npt.NDArray[np.uint8]:
@@ -305,17 +309,13 @@ class StoredBytes(NamedTuple):
         self.read_into(data)
         return data
 
-    def will_read(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Say which ranges are going to be read, of a record that is not deflated."""
-        self.reader.will_read_parts(self.record, ranges)
-
     def read_range(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """The bytes from `start` to `stop` of a record that is not deflated, read without the others: not checked."""
         if (start, stop) == (0, self.record.size):
             return self.read()
         first, last = start - start % self.unit, stop + -stop % self.unit
         with located(file=self.reader.source.name, record=self.name):
-            self.reader.will_read_parts(self.record, [(first, last)])
+            self.will_read([(start, stop)])
             place = self.reader.locate(self.record) + first
             if self.views is not None:
                 data = np.frombuffer(self.views.view(place, last - first), np.uint8)
@@ -323,6 +323,11 @@ class StoredBytes(NamedTuple):
                 data = empty_bytes(last - first)
                 self.reader.source.read_into(place, data.data)
         return self._in_our_order(data)[start - first : stop - first]
+
+    def will_read(self, runs: Iterable[Run]) -> None:
+        """Say that `read_range` is going to be called for all of these."""
+        whole = ((start - start % self.unit, stop + -stop % self.unit) for start, stop in runs)
+        self.reader.will_read_parts(self.record, whole)
 
     def read_into(self, target: npt.NDArray[np.uint8]) -> None:
         """Fill an array with the bytes, and check them."""

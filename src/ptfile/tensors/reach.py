@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from ptfile.tensors import strides
 from ptfile.tensors.quantized import PER_BYTE, QuantizedTensor
+from ptfile.tensors.storage import Run
 
 if TYPE_CHECKING:
     from ptfile.tensors.tensor import Tensor
-
-Run: TypeAlias = tuple[int, int]
-"""The first of some bytes, counted from the start of a storage, and the one behind the last."""
 
 
 def reached(tensor: Tensor | QuantizedTensor) -> Run:

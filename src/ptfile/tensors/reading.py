@@ -22,6 +22,8 @@ def bytes_of_view(storage: Storage, offset: int, shape: Ints, stride: Ints, item
 
     Those of the storage; or, of a large one that has not been read, read-only copies of these elements alone.
     """
+    if storage.is_loaded:
+        return storage.data, offset, stride
     # However often a stride of 0 repeats an element, it is read once.
     once = tuple(min(size, 1) if step == 0 else size for size, step in zip(shape, stride, strict=True))
     if not storage.is_read_in_parts(strides.numel(once) * itemsize):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 """A 1-D array of bytes."""
+Run: TypeAlias = tuple[int, int]
+"""The first of some bytes, counted from the start of a storage, and the one behind the last."""
 
 
 ALIGNMENT = 64
@@ -48,17 +50,7 @@ class Storage:
     (3, 97, 'cpu')
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_data",
-        "_fetch",
-        "_fetch_range",
-        "_lock",
-        "_nbytes",
-        "_torch",
-        "_will_fetch",
-        "device",
-    )
+    __slots__ = ("__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_torch", "_will_read", "device")
 
     def __init__(self, data: Buffer | npt.NDArray[Any], device: str = "cpu") -> None:
         flat = _flat(data)
@@ -71,13 +63,13 @@ class Storage:
         fetch: Callable[[], Bytes] | None,
         device: str,
         fetch_range: Callable[[int, int], Bytes] | None = None,
-        will_fetch: Callable[[Iterable[tuple[int, int]]], None] | None = None,
+        will_read: Callable[[Iterable[Run]], None] | None = None,
     ) -> None:
         self._data = data
         self._nbytes = nbytes
         self._fetch = fetch
         self._fetch_range = fetch_range
-        self._will_fetch = will_fetch
+        self._will_read = will_read
         self._lock = threading.RLock() if data is None else None
         self._torch: torch.UntypedStorage | None = None
         self.device = str(device)
@@ -90,18 +82,18 @@ class Storage:
         device: str = "cpu",
         *,
         fetch_range: Callable[[int, int], Bytes] | None = None,
-        will_fetch: Callable[[Iterable[tuple[int, int]]], None] | None = None,
+        will_read: Callable[[Iterable[Run]], None] | None = None,
     ) -> Storage:
         """A storage whose bytes come later: `fetch()` is called once, when they are first needed.
 
         It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that nobody may ask for.
         fetch_range: gives the bytes from `start` to `stop` alone, any number of times, for those who want no more.
-        will_fetch: is told from where to where such ranges will be, before several of them are asked for.
+        will_read: is told first of all the parts that somebody is going to fetch, in rising order.
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
         storage = cls.__new__(cls)
-        cls._set(storage, None, nbytes, fetch, device, fetch_range, will_fetch)
+        cls._set(storage, None, nbytes, fetch, device, fetch_range, will_read)
         return storage
 
     @classmethod
@@ -141,7 +133,7 @@ class Storage:
                 f"a storage of {self._nbytes} bytes was given an array of {data.dtype} and shape {data.shape}",
             )
         self._data = np.ascontiguousarray(data)
-        self._fetch = self._fetch_range = self._will_fetch = None  # they may hold a file open
+        self._fetch = self._fetch_range = self._will_read = None  # they may hold a file open
 
     @property
     def data(self) -> Bytes:
@@ -149,12 +141,6 @@ class Storage:
         self.load()
         assert self._data is not None
         return self._data
-
-    def will_peek(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Say which parts will be peeked at, from `start` to `stop` each: what is far away is then fetched at once."""
-        will_fetch = self._will_fetch
-        if will_fetch is not None:
-            will_fetch(ranges)
 
     def peek(self, start: int, stop: int) -> Bytes:
         """The bytes from `start` to `stop`. Of a storage that has not been read only these are, and they are not kept.
@@ -171,14 +157,20 @@ class Storage:
         return self._data is None and self._fetch_range is not None and NEAR < self._nbytes > nbytes
 
     def fresh(self) -> Storage:
-        """The bytes for whoever does not want them kept here: read and checked now, as a storage of its own.
-
-        The storage itself, if it is in memory already.
-        """
-        fetch = self._fetch
+        """Another storage with these bytes, read now and checked; this one stays as it is, read or not."""
+        fetch, fetch_range = self._fetch, self._fetch_range
         if self._data is not None or fetch is None:
-            return self
-        return Storage(fetch() if self._fetch_range is None else self.peek(0, self._nbytes), self.device)
+            return Storage(self.data.copy(), self.device)
+        return Storage(fetch() if fetch_range is None else fetch_range(0, self._nbytes), self.device)
+
+    def will_peek(self, runs: Iterable[Run]) -> None:
+        """Say that all of these runs of bytes are going to be looked at by `peek`, in rising order. It is a hint.
+
+        Where each read is a journey, they are then fetched together.
+        """
+        will_read = self._will_read
+        if will_read is not None:
+            will_read(runs)
 
     def part(self, start: int, stop: int) -> Storage:
         """The bytes from `start` to `stop` as a storage: in the same memory, or not read either."""

@@ -67,7 +67,7 @@ class Operation:
 
     name: str
     contestants: Mapping[str, Maker]
-    """By name. `ptfile` and `torch` are compared; the others are shown beside ptfile, limits among them."""
+    """By name. `ptfile` and `torch`, if it is there, are compared; the others are shown beside ptfile, limits too."""
     verify: Callable[[Context], None] = lambda _: None
     """Raise unless what all of them left in the folder is right."""
 
@@ -87,6 +87,8 @@ class Work:
     quick_rounds: int = 3
     scratch: int = 64 << 20
     """Bytes that its files may need at once."""
+    on_disk: bool = False
+    """Its files belong on a disk; else they are in memory, if there is room."""
 
 
 @dataclass(slots=True)

@@ -73,10 +73,10 @@ def tables(rows: Sequence[Row]) -> str:
             row.operation,
             str(len(row.results[SUBJECT].seconds)),
             _times(row.results[SUBJECT]),
-            _times(row.results[RIVAL]),
-            _ratio(row.ratio_to(RIVAL)),
+            _times(row.results[RIVAL]) if RIVAL in row.results else "",
+            _ratio(row.ratio_to(RIVAL)) if RIVAL in row.results else "",
             _memory(row.results[SUBJECT]),
-            _memory(row.results[RIVAL]),
+            _memory(row.results[RIVAL]) if RIVAL in row.results else "",
         ]
         for row in rows
     ]

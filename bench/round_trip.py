@@ -37,7 +37,8 @@ def file_of(context: Context, name: str) -> Path:
 
 
 class Save(Contestant):
-    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context) -> None:
+    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context, *, fsync: bool = False) -> None:
+        self._fsync = fsync
         self._library = LIBRARIES[name]()
         self._path = file_of(context, name)
         warm_up(self._library, tiny, self._path.with_name("tiny.pt"))
@@ -48,19 +49,20 @@ class Save(Contestant):
         self._path.unlink(missing_ok=True)  # giving back an old file's pages takes long, and is not saving
 
     def run(self) -> None:
-        self._library.save(self._value, self._path)
+        self._library.save(self._value, self._path, fsync=self._fsync)
 
 
 class Load(Contestant):
-    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context) -> None:
+    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context, *, mmap: bool = False) -> None:
+        self._mmap = mmap
         self._library = LIBRARIES[name]()
         self._path = file_of(context, name)
         self._tree = tree
-        self.payload = self.touches = tree.payload
+        self.payload = self.touches = 0 if mmap else tree.payload
         warm_up(self._library, tiny, self._path.with_name("tiny.pt"))
 
     def run(self) -> object:
-        return self._library.load(self._path)
+        return self._library.load(self._path, mmap=self._mmap)
 
     def check(self, result: object) -> None:
         self._tree.check(self._library, result)
@@ -89,17 +91,24 @@ def round_trip(
     tiny: Tree,
     saving: Mapping[str, Maker] | None = None,
     loading: Mapping[str, Maker] | None = None,
+    mapping: bool = False,
     **about: Any,
 ) -> Work:
-    """A work of two operations, save and load. `saving` and `loading` are what to measure beside the libraries."""
+    """A work of two operations, save and load. `saving` and `loading` are what to measure beside the libraries.
 
-    def make(kind: type[Save | Load], name: str, context: Context) -> Contestant:
-        return kind(name, quick if context.quick else full, tiny, context)
+    With `mapping` the files are loaded by mapping them, too.
+    """
+
+    def make(kind: type[Save | Load], name: str, context: Context, **how: bool) -> Contestant:
+        return kind(name, quick if context.quick else full, tiny, context, **how)
 
     save: dict[str, Maker] = {name: partial(make, Save, name) for name in LIBRARIES}
     load: dict[str, Maker] = {name: partial(make, Load, name) for name in LIBRARIES}
-    operations = (
+    operations: tuple[Operation, ...] = (
         Operation("save", {**save, **(saving or {})}, check_same_bytes),
         Operation("load", {**load, **(loading or {})}),
     )
+    if mapping:
+        mapped: dict[str, Maker] = {name: partial(make, Load, name, mmap=True) for name in LIBRARIES}
+        operations += (Operation("load, mmap", mapped),)
     return Work(operations=operations, **about)

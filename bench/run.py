@@ -17,9 +17,9 @@ from works import NAMES, load_work
 _IN_MEMORY = Path("/dev/shm")
 
 
-def folder_for(scratch: int) -> Path:
+def folder_for(scratch: int, *, on_disk: bool = False) -> Path:
     """A folder in memory if there is one with so much room, else the one for temporary files."""
-    if _IN_MEMORY.is_dir() and os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > scratch:
+    if not on_disk and _IN_MEMORY.is_dir() and os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > scratch:
         return _IN_MEMORY
     return Path(tempfile.gettempdir())
 
@@ -28,7 +28,7 @@ def run_work(work: Work, *, quick: bool, rounds: int | None) -> list[Row]:
     rounds = rounds or (work.quick_rounds if quick else work.rounds)
     title = work.quick_title if quick else work.title
     rows = []
-    with tempfile.TemporaryDirectory(prefix="ptfile-bench-", dir=folder_for(work.scratch)) as folder:
+    with tempfile.TemporaryDirectory(prefix="ptfile-bench-", dir=folder_for(work.scratch, on_disk=work.on_disk)) as folder:
         context = Context(Path(folder), quick)
         for operation in work.operations:
             started = time.perf_counter()

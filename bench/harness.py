@@ -85,6 +85,8 @@ class Work:
     """A new process for each turn, so that memory is new to it, as it is when a program loads its model."""
     rounds: int = 7
     quick_rounds: int = 3
+    in_quick: bool = True
+    """Whether it is worth its time in a run of less than a minute."""
     scratch: int = 64 << 20
     """Bytes that its files may need at once."""
     on_disk: bool = False
@@ -104,6 +106,10 @@ class Measured:
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+    @classmethod
+    def from_json(cls, measured: dict[str, Any]) -> Measured:
+        return cls(measured["seconds"], measured["peak_bytes"], measured["kept_bytes"])
 
     def as_json(self) -> dict[str, Any]:
         numbers = {"median": self.median, "min": min(self.seconds), "max": max(self.seconds)}

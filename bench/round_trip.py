@@ -59,7 +59,7 @@ class Load(Contestant):
         self._path = file_of(context, name)
         self._tree = tree
         self.payload = self.touches = 0 if mmap else tree.payload
-        warm_up(self._library, tiny, self._path.with_name("tiny.pt"))
+        warm_up(self._library, tiny, self._path.with_name("tiny.pt"), mmap=mmap)
 
     def run(self) -> object:
         return self._library.load(self._path, mmap=self._mmap)
@@ -68,10 +68,10 @@ class Load(Contestant):
         self._tree.check(self._library, result)
 
 
-def warm_up(library: Library, tiny: Tree, path: Path) -> None:
+def warm_up(library: Library, tiny: Tree, path: Path, *, mmap: bool = False) -> None:
     """Have everything imported that the library imports late."""
     library.save(tiny.build(library), path)
-    tiny.check(library, library.load(path))
+    tiny.check(library, library.load(path, mmap=mmap))
     path.unlink()
 
 

@@ -48,7 +48,7 @@ class RawSlice(Slice):
         super().__init__(context)
         expected = np.arange(PART.stop - PART.start, dtype=np.float32).tobytes()
         self._length = len(expected)
-        step = os.stat(self._path).st_size // 256
+        step = self._path.stat().st_size // 256
         with self._path.open("rb") as file:
             start = 128 * step
             file.seek(start)

@@ -1,8 +1,8 @@
 """1 GiB in 256 tensors, saved so that it outlasts a power cut: the file is on the disk when the save returns.
 
 Beside it stand three raw ways to get the bytes there: through the system's memory and then fsync; the same with the
-disk told to begin while bytes still arrive; and past the system's memory (O_DIRECT), from a buffer that is aligned as the
-disk wants it, while a second one is filled.
+disk told to begin while bytes still arrive; and past the system's memory (O_DIRECT), from a buffer that is aligned as
+the disk wants it, while a second one is filled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from harness import Contestant, Context, Operation, Work
+from harness import Context, Operation, Work
 from libraries import LIBRARIES
 from round_trip import Save, check_same_bytes
 from trees import Tensors
@@ -52,10 +52,14 @@ class RawDurable(RawWrite):
 
 
 class Followed(RawDurable):
-    def write(self, file: int) -> None:
+    def __init__(self, context: Context, name: str) -> None:
         from ptfile.sinks.write_back import WriteBack
 
-        write_back = WriteBack(file, sum(array.nbytes for array in self._arrays))
+        super().__init__(context, name)
+        self._follow = WriteBack
+
+    def write(self, file: int) -> None:
+        write_back = self._follow(file, sum(array.nbytes for array in self._arrays))
         for array in self._arrays:
             write_back.follow(os.write(file, array))
 

@@ -64,5 +64,5 @@ WORK = Work(
     ),
     fresh=True,
     rounds=3,
-    quick_rounds=1,
+    in_quick=False,
 )

@@ -53,4 +53,5 @@ WORK = Work(
             },
         ),
     ),
+    quick_rounds=1,
 )

@@ -14,7 +14,7 @@ _TINY = Tensors(2, 16)
 
 
 def _make(kind: type[Save | Load], count: int, context: Context) -> Contestant:
-    tree = Tensors(count // 10 if context.quick else count, 16)
+    tree = Tensors(count // 100 if context.quick else count, 16)
     contestant = kind("ptfile", tree, _TINY, context)
     contestant.loops = tree.count
     return contestant
@@ -29,7 +29,7 @@ def _operations() -> Iterator[Operation]:
 WORK = Work(
     name="scale",
     title="one of many tensors",
-    quick_title="one of many tensors, a tenth of them",
+    quick_title="one of many tensors, a hundredth of them",
     operations=tuple(_operations()),
     fresh=True,
     rounds=2,

@@ -13,5 +13,6 @@ WORK = round_trip(
     quick=Tensors(10_000, 16),
     tiny=Tensors(2, 16),
     rounds=5,
+    quick_rounds=1,
     scratch=256 << 20,
 )

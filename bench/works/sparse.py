@@ -1,4 +1,4 @@
-"""Files that are large and take no space: PyTorch leaves the bytes of the tensors out, and only one slice is written."""
+"""Files that are large and take no space: PyTorch leaves the tensors' bytes out, and only one slice is written."""
 
 from __future__ import annotations
 

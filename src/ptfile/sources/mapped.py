@@ -41,7 +41,7 @@ class MappedSource(MemorySource):
             # An empty file cannot be mapped.
             self._mapping = mmap.mmap(file.fileno(), size, access=access) if size else None
         self._advise("MADV_RANDOM")
-        super().__init__(memoryview(b"" if self._mapping is None else self._mapping), name)
+        super().__init__(memoryview(b"" if self._mapping is None else self._mapping), name, is_mapped=True)
 
     def read(self, offset: int, length: int) -> memoryview:
         view = self.view(offset, length)

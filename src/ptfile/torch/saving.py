@@ -56,6 +56,7 @@ def save(
             root,
             storages=storages,
             reducers=_REDUCERS,
+            tensors=storages.plain_tensors(),
             pickle_module=pickle_module,
             pickle_protocol=pickle_protocol,
             options=ZipOptions(

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 
+import numpy as np
 from isal import igzip_lib, isal_zlib
 
 from ptfile._threads import cores, share
@@ -18,7 +19,7 @@ from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
-from ptfile.containers.zip_runs import SMALL, Runs
+from ptfile.containers.zip_runs import SMALL, Runs, payloads
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
 from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource
@@ -217,7 +218,23 @@ class ZipReader:
         following = bisect_right(offsets, header_offset)
         return offsets[following] if following < len(offsets) else self._directory.offset
 
+    @cached_property
+    def _places(self) -> Mapping[int, int]:
+        """Where payloads begin in a mapped file, by the offsets of their headers, which are looked at side by side.
+
+        Others have to be looked at one by one; so have all of a file that is not mapped, which would have to be read.
+        """
+        records, offsets = list(self._directory.records.values()), self._directory.header_offsets
+        if self._views is None or not self._views.is_mapped or len(records) != len(offsets):
+            return {}
+        whole = np.frombuffer(self._views.view(0, self._source.size), np.uint8)
+        places = payloads(whole, 0, records, (*offsets[1:], self._directory.offset))
+        return {offset: place for offset, place in zip(offsets, places, strict=True) if place >= 0}
+
     def _locate(self, record: Record) -> int:
+        place = self._places.get(record.header_offset)
+        if place is not None:
+            return place
         end = self._end_of(record.header_offset)
         name = record.name.encode("utf-8" if record.flags & zs.FLAG_UTF8 else "cp437")
         room = end - record.header_offset - record.compressed_size

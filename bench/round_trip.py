@@ -53,25 +53,24 @@ class Save(Contestant):
 
 
 class Load(Contestant):
-    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context, *, mmap: bool = False) -> None:
-        self._mmap = mmap
+    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context) -> None:
         self._library = LIBRARIES[name]()
         self._path = file_of(context, name)
         self._tree = tree
-        self.payload = self.touches = 0 if mmap else tree.payload
-        warm_up(self._library, tiny, self._path.with_name("tiny.pt"), mmap=mmap)
+        self.payload = self.touches = tree.payload
+        warm_up(self._library, tiny, self._path.with_name("tiny.pt"))
 
     def run(self) -> object:
-        return self._library.load(self._path, mmap=self._mmap)
+        return self._library.load(self._path)
 
     def check(self, result: object) -> None:
         self._tree.check(self._library, result)
 
 
-def warm_up(library: Library, tiny: Tree, path: Path, *, mmap: bool = False) -> None:
+def warm_up(library: Library, tiny: Tree, path: Path) -> None:
     """Have everything imported that the library imports late."""
     library.save(tiny.build(library), path)
-    tiny.check(library, library.load(path, mmap=mmap))
+    tiny.check(library, library.load(path))
     path.unlink()
 
 
@@ -91,24 +90,17 @@ def round_trip(
     tiny: Tree,
     saving: Mapping[str, Maker] | None = None,
     loading: Mapping[str, Maker] | None = None,
-    mapping: bool = False,
     **about: Any,
 ) -> Work:
-    """A work of two operations, save and load. `saving` and `loading` are what to measure beside the libraries.
+    """A work of two operations, save and load. `saving` and `loading` are what to measure beside the libraries."""
 
-    With `mapping` the files are loaded by mapping them, too.
-    """
-
-    def make(kind: type[Save | Load], name: str, context: Context, **how: bool) -> Contestant:
-        return kind(name, quick if context.quick else full, tiny, context, **how)
+    def make(kind: type[Save | Load], name: str, context: Context) -> Contestant:
+        return kind(name, quick if context.quick else full, tiny, context)
 
     save: dict[str, Maker] = {name: partial(make, Save, name) for name in LIBRARIES}
     load: dict[str, Maker] = {name: partial(make, Load, name) for name in LIBRARIES}
-    operations: tuple[Operation, ...] = (
+    operations = (
         Operation("save", {**save, **(saving or {})}, check_same_bytes),
         Operation("load", {**load, **(loading or {})}),
     )
-    if mapping:
-        mapped: dict[str, Maker] = {name: partial(make, Load, name, mmap=True) for name in LIBRARIES}
-        operations += (Operation("load, mmap", mapped),)
     return Work(operations=operations, **about)

@@ -7,7 +7,7 @@ from importlib import import_module
 from harness import Work
 
 NAMES = (
-    *("gib", "gib_disk", "gib_memory", "cold_slice", "listing"),
+    *("gib", "mapped", "gib_disk", "gib_memory", "cold_slice", "listing"),
     *("small_tensors", "dicts", "five_ints", "imports", "scale"),
 )
 

@@ -87,7 +87,6 @@ WORK = round_trip(
         "raw read": lambda context: RawRead(1, context),
         "raw read, 2 threads": lambda context: RawRead(2, context),
     },
-    mapping=True,
     fresh=True,
     quick_rounds=1,
     scratch=4 << 30,

@@ -53,7 +53,6 @@ class ZipReader:
         self._distant = source if isinstance(source, DistantSource) else None
         self._near = near(source)
         self._runs = Runs(source, self._directory) if self._views is None and self._distant is None else None
-        self._threads = cores() if isinstance(source, ConcurrentSource) else 1
 
     @property
     def source(self) -> Source:
@@ -160,7 +159,8 @@ class ZipReader:
 
     def threads_for(self, record: Record) -> int:
         """How many threads read it fastest."""
-        return self._threads if record.method == zs.STORED and record.size >= LARGE else 1
+        worth_it = record.size >= LARGE and record.method == zs.STORED and isinstance(self._source, ConcurrentSource)
+        return cores() if worth_it else 1
 
     def tasks(
         self, record: Record, target: memoryview, done: Callable[[], None] = lambda: None

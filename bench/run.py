@@ -70,7 +70,7 @@ def main() -> None:
     rows = [
         row
         for work in map(load_work, options.only or NAMES)
-        if work.in_quick or not options.quick
+        if work.in_quick or options.only or not options.quick
         for row in run_work(work, quick=options.quick, rounds=options.rounds)
     ]
     busy.append(load_average())

@@ -88,6 +88,7 @@ WORK = round_trip(
         "raw read, 2 threads": lambda context: RawRead(2, context),
     },
     fresh=True,
+    rounds=5,
     quick_rounds=1,
     scratch=4 << 30,
 )

@@ -99,6 +99,7 @@ WORK = Work(
         ),
     ),
     fresh=True,
+    rounds=4,
     quick_rounds=1,
     scratch=6 << 30,
     on_disk=True,

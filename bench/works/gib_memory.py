@@ -63,6 +63,6 @@ WORK = Work(
         Operation("load", {name: partial(LoadInMemory, name) for name in LIBRARIES}),
     ),
     fresh=True,
-    rounds=3,
+    rounds=2,
     in_quick=False,
 )

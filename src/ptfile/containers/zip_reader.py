@@ -224,9 +224,10 @@ class ZipReader:
 
         Others have to be looked at one by one; so have all of a file that is not mapped, which would have to be read.
         """
-        records, offsets = list(self._directory.records.values()), self._directory.header_offsets
-        if self._views is None or not self._views.is_mapped or len(records) != len(offsets):
+        by_name, offsets = self._directory.records, self._directory.header_offsets
+        if self._views is None or not self._views.is_mapped or len(by_name) != len(offsets):  # it has folders
             return {}
+        records = list(by_name.values())
         whole = np.frombuffer(self._views.view(0, self._source.size), np.uint8)
         places = payloads(whole, 0, records, (*offsets[1:], self._directory.offset))
         return {offset: place for offset, place in zip(offsets, places, strict=True) if place >= 0}

@@ -28,7 +28,7 @@ def figures(result: dict[str, Any]) -> str:
     before, after = result["load_average"]
     parts = [
         "![How many times as fast as torch](performance.svg)",
-        f"{describe(result['machine'])}. Load average before and after: {before}, {after}.",
+        f"{describe(result['machine'])}.\nLoad average before and after: {before}, {after}.",
         markdown(("work", "by", "target", "measured", "reached"), reached),
         markdown(HEADS, main_rows(rows)),
         markdown(HEADS_BESIDE, rows_beside(rows)),

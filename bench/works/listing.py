@@ -25,7 +25,7 @@ WORK = Work(
     title="ls of 1 GiB",
     quick_title="ls of 1 GiB",
     operations=(Operation("list", {"ptfile": List, "torch": lambda context: Import("import torch", context)}),),
-    quick_rounds=1,
+    in_quick=False,
     scratch=64 << 20,
     on_disk=True,
 )

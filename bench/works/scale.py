@@ -33,6 +33,6 @@ WORK = Work(
     operations=tuple(_operations()),
     fresh=True,
     rounds=2,
-    quick_rounds=1,
+    in_quick=False,
     scratch=1 << 30,
 )

@@ -21,7 +21,7 @@ from unittest import mock
 import numpy as np
 
 import ptfile
-from ptfile.containers import zip_reader
+from ptfile.containers import pieces, zip_reader
 
 TENSORS = 256
 
@@ -33,13 +33,21 @@ class NoChecksums:
     def crc32(_data: Any, _crc: int = 0) -> int:
         return 0
 
+    @staticmethod
+    def crc32_combine(_first: int, _second: int, _length: int) -> int:
+        return 0
+
 
 def load(path: Path) -> Any:
     return ptfile.load(path)
 
 
 def load_unchecked(path: Path) -> Any:
-    with mock.patch.object(zip_reader, "isal_zlib", NoChecksums), mock.patch.object(zip_reader, "_check_crc"):
+    with (
+        mock.patch.object(zip_reader, "isal_zlib", NoChecksums),
+        mock.patch.object(pieces, "isal_zlib", NoChecksums),
+        mock.patch.object(zip_reader, "_check_crc"),
+    ):
         return ptfile.load(path)
 
 

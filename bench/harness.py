@@ -67,7 +67,7 @@ class Operation:
 
     name: str
     contestants: Mapping[str, Maker]
-    """By name. `ptfile` and `torch` are compared; the others are shown beside ptfile, limits among them."""
+    """By name. `ptfile` and `torch`, if it is there, are compared; the others are shown beside ptfile, limits too."""
     verify: Callable[[Context], None] = lambda _: None
     """Raise unless what all of them left in the folder is right."""
 
@@ -85,8 +85,12 @@ class Work:
     """A new process for each turn, so that memory is new to it, as it is when a program loads its model."""
     rounds: int = 7
     quick_rounds: int = 3
+    in_quick: bool = True
+    """Whether it is worth its time in a run of less than a minute."""
     scratch: int = 64 << 20
     """Bytes that its files may need at once."""
+    on_disk: bool = False
+    """Its files belong on a disk; else they are in memory, if there is room."""
 
 
 @dataclass(slots=True)
@@ -102,6 +106,10 @@ class Measured:
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+    @classmethod
+    def from_json(cls, measured: dict[str, Any]) -> Measured:
+        return cls(measured["seconds"], measured["peak_bytes"], measured["kept_bytes"])
 
     def as_json(self) -> dict[str, Any]:
         numbers = {"median": self.median, "min": min(self.seconds), "max": max(self.seconds)}

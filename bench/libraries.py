@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
+
+File: TypeAlias = Path | BytesIO
 
 
 class Library(Protocol):
     """Nothing is imported before one is made."""
 
-    def save(self, value: object, path: Path) -> None: ...
+    def save(self, value: object, file: File, *, fsync: bool = False) -> None:
+        """`fsync`: and have it on the disk."""
 
-    def load(self, path: Path) -> Any: ...
+    def load(self, file: File, *, mmap: bool = False) -> Any: ...
+
+    def part(self, path: Path, name: str, part: slice) -> npt.NDArray[Any]:
+        """A part of one tensor of a dict, read from a file of which no more is wanted."""
 
     def tensor(self, array: npt.NDArray[Any]) -> Any:
         """A tensor of the library, in memory as the library likes it."""
@@ -29,11 +37,15 @@ class Ptfile:
 
         self._ptfile = ptfile
 
-    def save(self, value: object, path: Path) -> None:
-        self._ptfile.save(value, path)
+    def save(self, value: object, file: File, *, fsync: bool = False) -> None:
+        self._ptfile.save(value, file, fsync=fsync)
 
-    def load(self, path: Path) -> Any:
-        return self._ptfile.load(path)
+    def load(self, file: File, *, mmap: bool = False) -> Any:
+        return self._ptfile.load(file, mmap=mmap)
+
+    def part(self, path: Path, name: str, part: slice) -> npt.NDArray[Any]:
+        with self._ptfile.open(path) as checkpoint:
+            return checkpoint[name][part].numpy()
 
     def tensor(self, array: npt.NDArray[Any]) -> Any:
         return self._ptfile.from_numpy(array)
@@ -49,11 +61,19 @@ class Torch:
 
         self._torch = torch
 
-    def save(self, value: object, path: Path) -> None:
-        self._torch.save(value, path)
+    def save(self, value: object, file: File, *, fsync: bool = False) -> None:
+        self._torch.save(value, file)
+        if fsync:
+            assert isinstance(file, Path)
+            handle = os.open(file, os.O_RDWR)
+            os.fsync(handle)
+            os.close(handle)
 
-    def load(self, path: Path) -> Any:
-        return self._torch.load(path, weights_only=True)
+    def load(self, file: File, *, mmap: bool = False) -> Any:
+        return self._torch.load(file, weights_only=True, mmap=mmap)
+
+    def part(self, path: Path, name: str, part: slice) -> npt.NDArray[Any]:
+        return self.load(path, mmap=True)[name][part].clone().numpy()
 
     def tensor(self, array: npt.NDArray[Any]) -> Any:
         return self._torch.from_numpy(array).clone()
@@ -72,11 +92,11 @@ class DropIn(Torch):
 
         self._drop_in = ptfile.torch
 
-    def save(self, value: object, path: Path) -> None:
-        self._drop_in.save(value, path)
+    def save(self, value: object, file: File, *, fsync: bool = False) -> None:
+        self._drop_in.save(value, file, fsync=fsync)
 
-    def load(self, path: Path) -> Any:
-        return self._drop_in.load(path, weights_only=True)
+    def load(self, file: File, *, mmap: bool = False) -> Any:
+        return self._drop_in.load(file, weights_only=True, mmap=mmap)
 
 
 LIBRARIES: Mapping[str, type[Library]] = {"ptfile": Ptfile, "torch": Torch, "drop-in": DropIn}

@@ -28,7 +28,9 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=25)
     options = parser.parse_args()
     work = load_work(options.work)
-    with tempfile.TemporaryDirectory(prefix="ptfile-bench-", dir=folder_for(work.scratch)) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="ptfile-bench-", dir=folder_for(work.scratch, on_disk=work.on_disk)
+    ) as folder:
         context = Context(Path(folder), options.quick)
         for operation in work.operations:
             contestant = operation.contestants[options.who](context)

@@ -24,10 +24,17 @@ class Row:
     title: str
     operation: str
     results: dict[str, Measured]
+    load_average: float | None
+    """When it was done: how busy the machine was, with this work and others."""
 
     def ratio_to(self, other: str) -> Ratio:
         """How many times as long as ptfile another contestant took."""
         return ratio(self.results[other], self.results[SUBJECT])
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Row:
+        results = {name: Measured.from_json(measured) for name, measured in row["contestants"].items()}
+        return cls(row["work"], row["title"], row["operation"], results, row["load_average"])
 
     def as_json(self) -> dict[str, Any]:
         others = [name for name in self.results if name != SUBJECT]
@@ -35,6 +42,7 @@ class Row:
             "work": self.work,
             "title": self.title,
             "operation": self.operation,
+            "load_average": self.load_average,
             "rounds": len(self.results[SUBJECT].seconds),
             "contestants": {name: measured.as_json() for name, measured in self.results.items()},
             "ratio_to_ptfile": {name: asdict(self.ratio_to(name)) for name in others},
@@ -65,39 +73,45 @@ def describe(facts: dict[str, Any]) -> str:
     return f"{facts['cores']} cores, {memory}, {facts['system']}; {programs}"
 
 
-def tables(rows: Sequence[Row]) -> str:
-    """ptfile beside torch, and below it ptfile beside whatever else was measured."""
-    main = [
+HEADS = ("work", "", "rounds", "load", "ptfile", "torch", "torch / ptfile", "ptfile: peak, kept", "torch: peak, kept")
+HEADS_BESIDE = ("work", "", "beside", "time", "its time / ptfile's", "peak, kept")
+NOTES = (
+    "Times are medians with (min–max); ratios are of the medians, with (min–max) over the rounds.",
+    "Memory is MiB beyond the tensors' bytes: at most during the run, and what stays for its result;",
+    "for imports it is all that the process has.",
+)
+
+
+def main_rows(rows: Sequence[Row]) -> list[list[str]]:
+    """ptfile beside torch."""
+    return [
         [
             row.title,
             row.operation,
             str(len(row.results[SUBJECT].seconds)),
-            _times(row.results[SUBJECT]),
-            _times(row.results[RIVAL]),
-            _ratio(row.ratio_to(RIVAL)),
+            str(row.load_average),
+            times(row.results[SUBJECT]),
+            times(row.results[RIVAL]) if RIVAL in row.results else "",
+            _ratio(row.ratio_to(RIVAL)) if RIVAL in row.results else "",
             _memory(row.results[SUBJECT]),
-            _memory(row.results[RIVAL]),
+            _memory(row.results[RIVAL]) if RIVAL in row.results else "",
         ]
         for row in rows
     ]
-    heads = ["work", "", "rounds", "ptfile", "torch", "torch / ptfile", "ptfile: peak, kept", "torch: peak, kept"]
-    text = _aligned(heads, main)
-    beside = [
-        [row.title, row.operation, name, _times(row.results[name]), _ratio(row.ratio_to(name)), _memory(measured)]
+
+
+def rows_beside(rows: Sequence[Row]) -> list[list[str]]:
+    """ptfile beside whatever else was measured."""
+    return [
+        [row.title, row.operation, name, times(row.results[name]), _ratio(row.ratio_to(name)), _memory(measured)]
         for row in rows
         for name, measured in row.results.items()
         if name not in (SUBJECT, RIVAL)
     ]
-    if beside:
-        text += "\n\n" + _aligned(["work", "", "beside", "time", "its time / ptfile's", "peak, kept"], beside)
-    return text + (
-        "\n\nTimes are medians with (min–max); ratios are of the medians, with (min–max) over the rounds."
-        "\nMemory is MiB beyond the tensors' bytes: at most during the run, and what stays for its result;"
-        "\nfor imports it is all that the process has."
-    )
 
 
-def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for the terminal."""
     widths = [max(len(line[column]) for line in (heads, *rows)) for column in range(len(heads))]
     lines = [heads, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -105,7 +119,12 @@ def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _times(measured: Measured) -> str:
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a page."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows))
+
+
+def times(measured: Measured) -> str:
     median = measured.median
     scale, unit = (1, "s") if median >= 1 else (1e3, "ms") if median >= 1e-3 else (1e6, "µs")
     low, high = min(measured.seconds) * scale, max(measured.seconds) * scale

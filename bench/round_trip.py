@@ -37,7 +37,8 @@ def file_of(context: Context, name: str) -> Path:
 
 
 class Save(Contestant):
-    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context) -> None:
+    def __init__(self, name: str, tree: Tree, tiny: Tree, context: Context, *, fsync: bool = False) -> None:
+        self._fsync = fsync
         self._library = LIBRARIES[name]()
         self._path = file_of(context, name)
         warm_up(self._library, tiny, self._path.with_name("tiny.pt"))
@@ -48,7 +49,7 @@ class Save(Contestant):
         self._path.unlink(missing_ok=True)  # giving back an old file's pages takes long, and is not saving
 
     def run(self) -> None:
-        self._library.save(self._value, self._path)
+        self._library.save(self._value, self._path, fsync=self._fsync)
 
 
 class Load(Contestant):

@@ -11,15 +11,33 @@ import time
 from pathlib import Path
 
 from harness import Context, Work, measure
-from report import Row, describe, load_average, machine, tables, warn
+from report import (
+    HEADS,
+    HEADS_BESIDE,
+    NOTES,
+    Row,
+    aligned,
+    describe,
+    load_average,
+    machine,
+    main_rows,
+    rows_beside,
+    warn,
+)
+from targets import outcomes
 from works import NAMES, load_work
 
 _IN_MEMORY = Path("/dev/shm")
 
 
-def folder_for(scratch: int) -> Path:
+def folder_for(scratch: int, *, on_disk: bool = False) -> Path:
     """A folder in memory if there is one with so much room, else the one for temporary files."""
-    if _IN_MEMORY.is_dir() and os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > scratch:
+    if (
+        not on_disk
+        and _IN_MEMORY.is_dir()
+        and os.access(_IN_MEMORY, os.W_OK)
+        and shutil.disk_usage(_IN_MEMORY).free > scratch
+    ):
         return _IN_MEMORY
     return Path(tempfile.gettempdir())
 
@@ -28,12 +46,14 @@ def run_work(work: Work, *, quick: bool, rounds: int | None) -> list[Row]:
     rounds = rounds or (work.quick_rounds if quick else work.rounds)
     title = work.quick_title if quick else work.title
     rows = []
-    with tempfile.TemporaryDirectory(prefix="ptfile-bench-", dir=folder_for(work.scratch)) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="ptfile-bench-", dir=folder_for(work.scratch, on_disk=work.on_disk)
+    ) as folder:
         context = Context(Path(folder), quick)
         for operation in work.operations:
             started = time.perf_counter()
             results = measure(work, operation, context, rounds)
-            rows.append(Row(work.name, title, operation.name, results))
+            rows.append(Row(work.name, title, operation.name, results, load_average()))
             warn(f"{title}: {operation.name}: {rounds} rounds in {time.perf_counter() - started:.0f} s")
     return rows
 
@@ -49,14 +69,21 @@ def main() -> None:
     busy = [load_average()]
     rows = [
         row
-        for name in options.only or NAMES
-        for row in run_work(load_work(name), quick=options.quick, rounds=options.rounds)
+        for work in map(load_work, options.only or NAMES)
+        if work.in_quick or options.only or not options.quick
+        for row in run_work(work, quick=options.quick, rounds=options.rounds)
     ]
     busy.append(load_average())
     where = "in memory (/dev/shm)" if folder_for(0) == _IN_MEMORY else "in the folder for temporary files"
     print(describe(facts))
     print(f"Files are {where}. Load average before and after: {busy[0]}, {busy[1]}.\n")
-    print(tables(rows))
+    print(aligned(HEADS, main_rows(rows)), "\n")
+    if beside := rows_beside(rows):
+        print(aligned(HEADS_BESIDE, beside), "\n")
+    print("\n".join(NOTES), "\n")
+    for outcome in outcomes(rows):
+        what = f"{outcome.title}, {outcome.who}: {outcome.target}"
+        print(f"{'reached ' if outcome.reached else 'MISSED  '} {outcome.measured:>10}  {what}")
     if options.json:
         result = {"machine": facts, "load_average": busy, "files": where, "quick": options.quick}
         text = json.dumps({**result, "results": [row.as_json() for row in rows]}, indent=2)

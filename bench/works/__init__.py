@@ -6,7 +6,10 @@ from importlib import import_module
 
 from harness import Work
 
-NAMES = ("gib", "small_tensors", "dicts", "five_ints", "imports")
+NAMES = (
+    *("gib", "mapped", "gib_disk", "gib_memory", "cold_slice", "listing"),
+    *("small_tensors", "dicts", "five_ints", "imports", "scale"),
+)
 
 
 def load_work(name: str) -> Work:

@@ -52,5 +52,6 @@ WORK = round_trip(
     tiny=Dicts(2),
     saving={"pickle": PickleDump},
     loading={"pickle": PickleLoad},
+    quick_rounds=1,
     scratch=256 << 20,
 )

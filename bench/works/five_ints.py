@@ -43,6 +43,7 @@ WORK = Work(
     name="five_ints",
     title="5 ints",
     quick_title="5 ints",
+    quick_rounds=1,
     operations=(
         Operation(
             "save",

@@ -19,17 +19,17 @@ FULL = Tensors(256, 1 << 20)
 QUICK = Tensors(32, 1 << 20)
 
 
-def _size(context: Context) -> Tensors:
+def size(context: Context) -> Tensors:
     return QUICK if context.quick else FULL
 
 
 class RawWrite(Contestant):
     """The limit of a save: one write() for each tensor's bytes, and nothing else."""
 
-    def __init__(self, context: Context) -> None:
-        tensors = _size(context)
+    def __init__(self, context: Context, name: str = "raw write") -> None:
+        tensors = size(context)
         self.touches = tensors.payload
-        self._path = file_of(context, "raw write")
+        self._path = file_of(context, name)
         values = np.random.default_rng(0).random(tensors.numel, dtype=np.float32)
         self._arrays = [values + np.float32(i) for i in range(tensors.count)]
 
@@ -50,7 +50,7 @@ class RawRead(Contestant):
     """The limit of a load: one read into new memory for each tensor's bytes, on so many threads, nothing checked."""
 
     def __init__(self, threads: int, context: Context) -> None:
-        tensors = _size(context)
+        tensors = size(context)
         self.payload = self.touches = tensors.payload
         self._threads = threads
         self._path = file_of(context, "ptfile")
@@ -88,5 +88,7 @@ WORK = round_trip(
         "raw read, 2 threads": lambda context: RawRead(2, context),
     },
     fresh=True,
+    rounds=5,
+    quick_rounds=1,
     scratch=4 << 30,
 )

@@ -17,23 +17,25 @@ for line in open("/proc/self/status"):
 """
 
 
+def python(context: Context, *arguments: str) -> str:
+    """What a new Python prints."""
+    # Python keeps what it compiles, as it does for users: else ptfile alone, run from its sources, begins as text.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=context.folder, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 class Import(Contestant):
     def __init__(self, statement: str, context: Context) -> None:
-        self._folder = context.folder
+        self._context = context
         self._statement = statement
 
     def run(self) -> None:
-        self._python(self._statement)
+        python(self._context, "-c", self._statement)
 
     def peak(self) -> int | None:
         """All the memory of the process, Python's own included."""
-        return int(self._python(self._statement + _PEAK)) if sys.platform == "linux" else None
-
-    def _python(self, program: str) -> str:
-        command = [sys.executable, "-c", program]
-        # Python keeps what it compiles, as it does for users: else ptfile alone, run from its sources, begins as text.
-        env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        return subprocess.run(command, cwd=self._folder, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return int(python(self._context, "-c", self._statement + _PEAK)) if sys.platform == "linux" else None
 
 
 WORK = Work(
@@ -51,4 +53,5 @@ WORK = Work(
             },
         ),
     ),
+    quick_rounds=1,
 )

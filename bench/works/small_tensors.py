@@ -12,6 +12,7 @@ WORK = round_trip(
     full=Tensors(100_000, 16),
     quick=Tensors(10_000, 16),
     tiny=Tensors(2, 16),
-    rounds=5,
+    rounds=4,
+    quick_rounds=1,
     scratch=256 << 20,
 )

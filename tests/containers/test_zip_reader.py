@@ -23,7 +23,7 @@ from ptfile.containers.zip_writer import ZipWriter, plan
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
 from ptfile.sinks import StreamSink
-from ptfile.sources import FileObjectSource, MemorySource
+from ptfile.sources import FileObjectSource, LocalSource, MappedSource, MemorySource
 from tests.hostile.zip_builder import Entry, Zip
 
 if TYPE_CHECKING:
@@ -76,6 +76,35 @@ class TestHonestFiles:
 
         assert read_all(content) == expected
         assert list(reader(content).records) == list(expected)
+
+    @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+    def test_a_mapped_file_has_its_records_where_they_are(self, path: Path) -> None:
+        """Its headers are looked at side by side, with the same answers as one by one."""
+        with LocalSource(path) as file, MappedSource(path) as mapped:
+            one_by_one, together = ZipReader(file), ZipReader(mapped)
+            places = [one_by_one.locate(record) for record in one_by_one.records.values()]
+
+            assert [together.locate(record) for record in together.records.values()] == places
+
+    def test_of_a_mapped_file_the_same_headers_are_refused(self, tmp_path: Path) -> None:
+        """Whichever byte of one is changed; the record before it is found all the same."""
+        content = written({"one": b"1" * 100, "two": b"2" * 100})
+        path, start = tmp_path / "changed.pt", reader(content).records["archive/two"].header_offset
+        refused: dict[bool, list[int]] = {True: [], False: []}
+        for at in range(start, start + zs.LOCAL.size + len("archive/two") + zs.EXTRA.size):
+            path.write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+            for source in (MappedSource(path), LocalSource(path)):
+                opened = ZipReader(source)
+                one, two = opened.records.values()
+                assert opened.locate(one) == reader(content).locate(one)
+                try:
+                    opened.locate(two)
+                except FormatError:
+                    refused[isinstance(source, MappedSource)].append(at)
+                source.close()
+
+        assert refused[True] == refused[False]
+        assert len(refused[True]) > 30
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
     @pytest.mark.parametrize("wide", [False, True])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import chain
 
+import numpy as np
 from isal import igzip_lib, isal_zlib
 
 from ptfile._threads import cores, share
@@ -19,7 +20,7 @@ from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
-from ptfile.containers.zip_runs import SMALL, Runs
+from ptfile.containers.zip_runs import SMALL, Runs, payloads
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
 from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource
@@ -53,7 +54,6 @@ class ZipReader:
         self._distant = source if isinstance(source, DistantSource) else None
         self._near = near(source)
         self._runs = Runs(source, self._directory) if self._views is None and self._distant is None else None
-        self._threads = cores() if isinstance(source, ConcurrentSource) else 1
 
     @property
     def source(self) -> Source:
@@ -161,7 +161,8 @@ class ZipReader:
 
     def threads_for(self, record: Record) -> int:
         """How many threads read it fastest."""
-        return self._threads if record.method == zs.STORED and record.size >= LARGE else 1
+        worth_it = record.size >= LARGE and record.method == zs.STORED and isinstance(self._source, ConcurrentSource)
+        return cores() if worth_it else 1
 
     def tasks(
         self, record: Record, target: memoryview, done: Callable[[], None] = lambda: None
@@ -219,7 +220,24 @@ class ZipReader:
         following = bisect_right(offsets, header_offset)
         return offsets[following] if following < len(offsets) else self._directory.offset
 
+    @cached_property
+    def _places(self) -> Mapping[int, int]:
+        """Where payloads begin in a mapped file, by the offsets of their headers, which are looked at side by side.
+
+        Others have to be looked at one by one; so have all of a file that is not mapped, which would have to be read.
+        """
+        by_name, offsets = self._directory.records, self._directory.header_offsets
+        if self._views is None or not self._views.is_mapped or len(by_name) != len(offsets):  # it has folders
+            return {}
+        records = list(by_name.values())
+        whole = np.frombuffer(self._views.view(0, self._source.size), np.uint8)
+        places = payloads(whole, 0, records, (*offsets[1:], self._directory.offset))
+        return {offset: place for offset, place in zip(offsets, places, strict=True) if place >= 0}
+
     def _locate(self, record: Record) -> int:
+        place = self._places.get(record.header_offset)
+        if place is not None:
+            return place
         end = self._end_of(record.header_offset)
         name = record.name.encode("utf-8" if record.flags & zs.FLAG_UTF8 else "cp437")
         room = end - record.header_offset - record.compressed_size

@@ -38,8 +38,13 @@ class LoadedTorchStorages:
         self._contents = contents
         self._mapped = mapped
         self._by_key: dict[str, torch.TypedStorage] = {}
-        self.end: int | None = None
+        self._last: StoredBytes | None = None
+        self._first_header: int | None = None
+
+    @property
+    def end(self) -> int | None:
         """Behind what was read last, from the start of the file; None: nothing was."""
+        return self._first_header if self._last is None else self._last.end
 
     def load(self, persistent_id: Any) -> torch.TypedStorage:
         """What a persistent id stands for."""
@@ -67,8 +72,8 @@ class LoadedTorchStorages:
         if self._contents is Contents.UNREAD:
             return self._restore(torch.UntypedStorage(nbytes), location)
         stored = self._stored(key, nbytes, dtype)
-        if self.end is None:  # where PyTorch has read too: it computes the other places from the first
-            self.end = stored.offset + LOCAL.size
+        if self._first_header is None:  # where PyTorch has read too: it computes the other places from the first
+            self._first_header = stored.offset + LOCAL.size
         storage = torch.UntypedStorage(nbytes, device="meta")
         storage._checkpoint_offset = stored.start
         if self._contents is Contents.FAKE:
@@ -77,14 +82,12 @@ class LoadedTorchStorages:
 
     def _read(self, key: str, nbytes: int, dtype: DType | None) -> torch.UntypedStorage:
         stored = self._stored(key, nbytes, dtype)
-        self.end = stored.end
+        self._last = stored
         if self._mapped and nbytes:
             return torch.from_numpy(stored.read()).untyped_storage()
-        if not nbytes:
-            return torch.UntypedStorage(0, device="cpu")
         data = _aligned(nbytes)
         stored.read_into(data)
-        return torch.from_numpy(data).untyped_storage()
+        return torch.from_numpy(data).untyped_storage() if nbytes else torch.UntypedStorage(0, device="cpu")
 
 
 def _aligned(nbytes: int) -> Bytes:

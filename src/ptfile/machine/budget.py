@@ -39,7 +39,7 @@ class Budget:
         self._size = size
         self._shared = limits.shared + _SHARED_PER_BYTE * size
         self._handed = 0  # elements and bytes that calls were given
-        self.keys = KeyChecks(policy.may_be_key, self._shared)
+        self.keys = KeyChecks(policy.may_be_key, self._weight, self._shared)
         self.chains = Chains()
 
     def hold(self, limit: str, actual: int, problem: str, position: int | None = None) -> None:
@@ -84,6 +84,8 @@ class Budget:
     def _weight(self, value: Any) -> int:
         if type(value) in _SIZED:
             return len(value)
+        if type(value) is int:
+            return value.bit_length() // 8
         weigh = self._policy.rules(type(value)).weigh
         return 0 if weigh is None else weigh(value)
 

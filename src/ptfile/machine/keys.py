@@ -3,7 +3,8 @@
 Hashing a tuple walks all of it, recursing in C, and walks a part as often as it is shared: a few bytes of pickle can
 make that take forever, or overflow the stack. So keys are measured before they are hashed. And keys can be chosen to
 meet in the table of a dict or set, where each would look at the places of all before it. So they are placed here first,
-in a table that counts the looks. Texts and bytes need no care: their hashes cannot be foreseen.
+in a table that counts the looks. Texts and bytes need no care there: their hashes cannot be foreseen. But long ones are
+compared to their end with another one that is equal.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from typing import Any
 from ptfile.errors import FormatError, LimitError
 
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), complex})
-_UNFORESEEN = frozenset({str, bytes, bool, type(None)})
+_TEXTS = frozenset({str, bytes})
+_UNFORESEEN = _TEXTS | {bool, type(None)}
+_SHORT = 1_000
+"""Characters or bytes of a key that cost no more than any other."""
+_PER_PART = 64
+"""Bytes of a key that cost as much as a part of one."""
 _MOST_PARTS = 10_000
 _MOST_LEVELS = 100
 _FEW = 64
@@ -31,9 +37,13 @@ _ALL_BITS = (1 << 64) - 1
 class KeyChecks:
     """Checks the keys of one pickle."""
 
-    def __init__(self, allowed: Callable[[type], bool], most_parts: int) -> None:
-        """`allowed` says which types may be keys; most_parts: of all keys together that have parts."""
+    def __init__(self, allowed: Callable[[type], bool], weigh: Callable[[Any], int], most_parts: int) -> None:
+        """`allowed` says which types may be keys, `weigh` how many bytes one has to its hash and to its being equal.
+
+        most_parts: of all keys together that have parts, or are long.
+        """
         self._allowed = allowed
+        self._weigh = weigh
         self._most_parts = most_parts
         self._parts = 0
         self._tables: dict[int, _Table] = {}  # by the address of the container, which they keep alive
@@ -49,6 +59,8 @@ class KeyChecks:
             kind = type(key)
             if kind in _UNFORESEEN:
                 others += 1
+                if kind in _TEXTS and len(key) > _SHORT:  # type: ignore[arg-type]
+                    self._spend(len(key) // _PER_PART)  # type: ignore[arg-type]
                 continue
             if kind not in _PLAIN:
                 self._measure(key)
@@ -71,9 +83,11 @@ class KeyChecks:
 
     def _measure(self, key: object) -> None:
         parts = 0
+        nbytes = 0
         level: list[object] = [key]
         for _ in range(_MOST_LEVELS):
             parts += len(level)
+            nbytes += sum(map(self._weigh, level))
             if parts > _MOST_PARTS:
                 break
             inner: list[object] = []
@@ -83,7 +97,7 @@ class KeyChecks:
                 elif type(part).__hash__ is None or not self._allowed(type(part)):
                     raise _no_key(part)
             if not inner:
-                self._spend(parts)
+                self._spend(parts + nbytes // _PER_PART)
                 return
             level = inner
         raise FormatError("a key of a dict is too large or too deep")

@@ -112,7 +112,7 @@ def test_packed_integers_are_taken_apart(dtype: torch.dtype) -> None:
 
 
 def test_a_part_of_packed_integers_begins_where_pytorch_reads_it() -> None:
-    """It counts the offset in bytes, also where a byte holds two elements. A part that it would read beyond is refused."""
+    """It counts the offset in bytes, of which each has two elements. Beyond the storage it reads whatever is there."""
     whole = torch.quantize_per_tensor(torch.arange(16.0), 1.0, 0, torch.quint4x2)
     theirs = whole[3:7]
     assert theirs.dequantize().tolist() == [6.0, 7.0, 8.0, 9.0]

@@ -303,7 +303,7 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
 
 TYPES: Mapping[type, TypeRules] = {
     OrderedDict: TypeRules(update=OrderedDict.update, set_state=_set_attributes),
-    Counter: TypeRules(update=_update_counter, set_state=_set_attributes),
+    Counter: TypeRules(update=_update_counter),  # its pickler writes no attributes
     defaultdict: TypeRules(update=defaultdict.update, unguarded=Unguarded(defaultdict.values, defaultdict.clear)),
     deque: TypeRules(extend=deque.extend, unguarded=Unguarded(iter, deque.clear)),
     argparse.Namespace: TypeRules(set_state=_set_attributes),

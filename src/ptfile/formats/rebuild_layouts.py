@@ -108,6 +108,8 @@ def _quantizer(parameters: tuple[Any, ...]) -> PerTensor | PerChannel:
             scales, zero_points = tensor(scales, dtype=kinds[0]), tensor(zero_points, dtype=kinds[1])
         scales = exactly(scales, Tensor, "the scales")
         zero_points = exactly(zero_points, Tensor, "the zero points")
+        if not scales.dtype.is_floating_point:
+            raise TensorError(f"the scales of a quantized tensor are of {scales.dtype}")
         return PerChannel(scales, zero_points, exactly(axis, int, "the axis"))
     raise TensorError(f"a tensor is quantized in a way that PyTorch does not write: {brief(scheme)}")
 

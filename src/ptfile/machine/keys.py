@@ -25,6 +25,10 @@ _MOST_PARTS = 10_000
 _MOST_LEVELS = 100
 _FEW = 64
 """Keys of one container that may meet as they like."""
+FEW_SMALL = 1_000
+"""The same where all that are no texts are small: to compare two of these takes nothing, and few have one hash."""
+_SMALL_INT = 7 * 8
+"""Bits."""
 _SPARE_LOOKS, _LOOKS_PER_KEY = 1_000, 64
 """At places that are taken. There is about one for each honest key; up to twenty for multiples of large powers of 2."""
 _MOST_EQUAL = 16
@@ -55,6 +59,7 @@ class KeyChecks:
         """
         hashes = []
         others = 0
+        small = True
         for key in keys:
             kind = type(key)
             if kind in _UNFORESEEN:
@@ -64,20 +69,23 @@ class KeyChecks:
                 continue
             if kind not in _PLAIN:
                 self._measure(key)
+            small = small and _is_small(key)
             hashes.append(_hash(key))
         if hashes:
-            self._place(target, hashes, others, into_set)
+            self._place(target, hashes, others, small, into_set)
 
-    def _place(self, target: Any, hashes: list[int], others: int, into_set: bool) -> None:
+    def _place(self, target: Any, hashes: list[int], others: int, small: bool, into_set: bool) -> None:
         known = target if isinstance(target, dict | set) else ()
         if len(known) + len(hashes) < _FEW:
             return
         table = self._tables.get(id(target))
         if table is None:
-            before = [hash(key) for key in known if type(key) not in _UNFORESEEN]
-            table = self._tables[id(target)] = _Table(target, into_set, len(known) - len(before))
-            hashes = before + hashes
+            foreseen = [key for key in known if type(key) not in _UNFORESEEN]
+            table = self._tables[id(target)] = _Table(target, into_set, len(known) - len(foreseen))
+            small = small and all(map(_is_small, foreseen))
+            hashes = [*map(hash, foreseen), *hashes]
         table.others += others
+        table.may_meet = table.may_meet and small
         for value in hashes:
             table.add(value)
 
@@ -112,24 +120,34 @@ class KeyChecks:
 class _Table:
     """The places of a dict (Objects/dictobject.c) or a set, as far as the hashes that can be foreseen fill them."""
 
-    __slots__ = ("_count", "_hashes", "_into_set", "_looks", "_taken", "others", "target")
+    __slots__ = ("_broken", "_count", "_hashes", "_into_set", "_looks", "_taken", "may_meet", "others", "target")
 
     def __init__(self, target: Any, into_set: bool, others: int) -> None:
         self.target = target
         self.others = others
         """Other keys, of which it is only known that they need places too."""
+        self.may_meet = True
+        """Whether all are small, so that a few of them may meet as they like."""
         self._into_set = into_set
         self._hashes: dict[int, int] = {}  # with how many keys have them
         self._count = 0
         self._taken = bytearray()
         self._looks = 0
+        self._broken: LimitError | None = None
 
     def add(self, value: int) -> None:
         """Raise LimitError if the keys meet too often."""
         self._count += 1
+        if self._broken is None:
+            self._try(value)
+        if self._broken is not None and not (self.may_meet and self._count <= FEW_SMALL):
+            raise self._broken
+
+    def _try(self, value: int) -> None:
         equal = self._hashes[value] = self._hashes.get(value, 0) + 1
         if equal > _MOST_EQUAL:
-            raise _collision(_MOST_EQUAL, equal)
+            self._broken = _collision(_MOST_EQUAL, equal)
+            return
         used = self._count + self.others
         if used * 3 > len(self._taken) * 2:
             self._taken = bytearray(1 << ((3 * used + 1) // 2 - 1).bit_length())
@@ -140,7 +158,7 @@ class _Table:
             self._place(value)
         allowed = _SPARE_LOOKS + _LOOKS_PER_KEY * self._count
         if self._looks > allowed:
-            raise _collision(allowed, self._looks)
+            self._broken = _collision(allowed, self._looks)
 
     def _place(self, value: int) -> None:
         taken = self._taken
@@ -156,6 +174,13 @@ class _Table:
             perturb >>= 5
             place = (place * 5 + perturb + 1) & mask
         taken[place] = 1
+
+
+def _is_small(key: object) -> bool:
+    """What a proof knows as a number, and the empty tuple."""
+    if type(key) is int:
+        return key.bit_length() < _SMALL_INT
+    return type(key) is float or (type(key) is tuple and not key)
 
 
 def _collision(allowed: int, actual: int) -> LimitError:

@@ -20,6 +20,8 @@ _LEVELS = 4
 """How deep calls look into the tuples that they are given: the arguments, and those that `_rebuild_from_type_v2` passes
 on, of which one is a tuple of lists."""
 _SHARED_PER_BYTE = 16
+_PER_VALUE = 4
+"""What a call makes of a value, such as a part of a path, costs as much as so many bytes of it."""
 _HASH: Mapping[type, Callable[[Any], Iterable[Any]]] = {
     set: lambda items: items if type(items) in (list, tuple) else (),
     frozenset: lambda items: items if type(items) in (list, tuple) else (),
@@ -72,7 +74,7 @@ class Budget:
         """Count what a call is given: it may copy that, or look through it."""
         level = arguments
         for _ in range(_LEVELS):
-            self._handed += sum(self._weight(value) for value in level)
+            self._handed += _PER_VALUE * len(level) + sum(self._weight(value) for value in level)
             if self._handed > self._shared:
                 problem = "the pickle hands the same values to calls again and again"
                 raise LimitError(problem, limit="shared", allowed=self._shared, actual=self._handed)

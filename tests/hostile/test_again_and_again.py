@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Literal
 
 import pytest
@@ -9,15 +10,18 @@ import pytest
 import ptfile
 from tests.hostile.pickle_assembler import (
     FALSE,
+    NO_HOOKS,
     NONE,
     TRUE,
     call,
+    checkpoint,
     integer,
     keep,
     kept,
     load,
     name,
     plain,
+    storage,
     text,
     tuple_of,
 )
@@ -144,3 +148,19 @@ def test_an_id_that_is_a_long_text_is_refused(place: str) -> None:
     written = f"('storage', <class 'torch.FloatStorage'>, '{parts['key']}', '{parts['location']}', 1)"
     with pytest.raises(ptfile.FormatError, match="a persistent id is not of the form"):
         load(text(written) + b"Q", bytes(4))
+
+
+@EITHER_WAY
+def test_attributes_that_many_objects_share_are_not_named_for_each(unknown: Literal["error", "inert"]) -> None:
+    """A path to each of a thousand attributes of each of a thousand objects would be a million, of a few kilobytes."""
+    attributes = b"}(" + b"".join(text(f"a{place}") + NONE for place in range(1_000)) + b"u" + keep(1000)
+    if unknown == "inert":
+        made = name("a", "b") + b")\x81" + kept(1000) + b"b"
+    else:
+        place = tuple_of(storage("FloatStorage", "0", plain(1)), plain(0), plain((1,)), plain((1,)), FALSE, NO_HOOKS)
+        rebuild = name("torch._utils", "_rebuild_tensor_v2") + name("torch", "Tensor") + place + kept(1000)
+        made = call(name("torch._tensor", "_rebuild_from_type_v2"), rebuild)
+    data = checkpoint(attributes + b"](" + made * 1_000 + b"e", bytes(4))
+    with pytest.raises(ptfile.LimitError) as caught:
+        ptfile.inspect(io.BytesIO(data))
+    assert caught.value.limit == "repeated_characters"

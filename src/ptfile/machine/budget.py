@@ -21,7 +21,7 @@ _LEVELS = 4
 on, of which one is a tuple of lists."""
 _SHARED_PER_BYTE = 16
 _PER_VALUE = 4
-"""What a call makes of a value, such as a part of a path, costs as much as so many bytes of it."""
+"""What a call makes of a value, such as a part of a path or an attribute, costs as much as so many bytes of it."""
 _HASH: Mapping[type, Callable[[Any], Iterable[Any]]] = {
     set: lambda items: items if type(items) in (list, tuple) else (),
     frozenset: lambda items: items if type(items) in (list, tuple) else (),
@@ -84,6 +84,8 @@ class Budget:
             level = tuple(chain.from_iterable(tuples))
 
     def _weight(self, value: Any) -> int:
+        if type(value) is dict:
+            return _PER_VALUE * len(value)
         if type(value) in _SIZED:
             return len(value)
         if type(value) is int:

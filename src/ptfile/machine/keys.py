@@ -179,7 +179,7 @@ class _Table:
 def _is_small(key: object) -> bool:
     """What a proof knows as a number, and the empty tuple."""
     if type(key) is int:
-        return key.bit_length() < _SMALL_INT
+        return key.bit_length() <= _SMALL_INT
     return type(key) is float or (type(key) is tuple and not key)
 
 

@@ -53,7 +53,8 @@ def _ours(data: bytes) -> tuple[Any, dict[str, Any]]:
     try:
         return ptfile.load(io.BytesIO(data), map_location="cpu"), {"error": "", "text": ""}
     except Exception as error:
-        return None, {"error": type(error).__name__, "text": str(error)[:MOST_TEXT]}
+        # The problem alone: the message says what to do as well, in words that many errors share.
+        return None, {"error": type(error).__name__, "text": getattr(error, "problem", str(error))[:MOST_TEXT]}
 
 
 def _theirs(data: bytes, ours: Any, *, is_loaded: bool) -> dict[str, Any]:

@@ -192,7 +192,7 @@ ROWS: tuple[Row, ...] = (
         "They are always checked; PyTorch checks sparse tensors when it is told to.",
         _says(
             "do not fit|pointers of a|indices of a|an index of a|lies outside its shape|a nested tensor|a jagged tensor"
-            "|quantized|channels have|made of .* parts|reaches outside"
+            "|quantized|channels have|made of .* parts|reaches outside|blocks of"
         ),
     ),
     Row(
@@ -203,9 +203,9 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "ptfile refuses",
-        "Attributes of an `OrderedDict` that would hide its own, such as `__class__`; a state that is no dict",
+        "Attributes of an `OrderedDict` that would hide its own, `__class__`, or are no text; a state that is no dict",
         "A file may not replace the methods of an object.",
-        _says("would hide its own|is not a dict of attributes"),
+        _says("would hide its own|is not a dict of attributes|has an attribute called"),
     ),
     Row(
         "ptfile refuses",
@@ -245,9 +245,21 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "ptfile refuses",
+        "A storage of a legacy file that is a part of another one, and lies outside it or has no key",
+        "PyTorch takes the other one in its place, whatever the file says of the part.",
+        _says("the view .* of a storage|the view of a storage|of a storage's view|one key is that of"),
+    ),
+    Row(
+        "ptfile refuses",
         "A `byteorder` other than `little` and `big`",
         "Numbers must not be read by a guess.",
         _says("the byte order is"),
+    ),
+    Row(
+        "ptfile refuses",
+        "A `.storage_alignment` that is no number from 1 to 65,535, written as PyTorch writes it",
+        "No more can be brought about by the padding of a header; PyTorch takes whatever Python makes an int of.",
+        _says("is no alignment of storages"),
     ),
     Row("ptfile refuses", "Containers nested above the limit", "`Limits.depth`.", _says("nested too deep")),
     # ptfile loads
@@ -299,7 +311,10 @@ ROWS: tuple[Row, ...] = (
         "ptfile loads",
         "Storages in `tensors/`, as PyTorch 1.4 wrote them",
         "ptfile reads all that PyTorch ever wrote.",
-        lambda case: any(name.startswith("tensors/") for name in case.records),
+        lambda case: (
+            any(name.startswith("tensors/") for name in case.records)
+            or bool(re.search("failed locating file data/", case.theirs_text))
+        ),
     ),
     Row(
         "ptfile loads",
@@ -309,8 +324,8 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "ptfile loads",
-        "A `.storage_alignment` or another record beside the pickle that is no number or no text",
-        "Reading needs none of them: every record says itself where it is.",
+        "A `.data/serialization_id` or another record beside the pickle that is no text",
+        "Reading needs none of them.",
         lambda case: bool(re.search("invalid literal for int|codec can't decode", case.theirs_text))
         and ".pkl" not in case.theirs_text,
     ),
@@ -319,6 +334,12 @@ ROWS: tuple[Row, ...] = (
         "A legacy file with an untyped storage",
         "The format has a place for it; PyTorch writes such files.",
         _says("has no attribute 'dtype'"),
+    ),
+    Row(
+        "ptfile loads",
+        "A persistent id that is a text",
+        "With protocol 0, PyTorch writes it.",
+        _says("persistent_load id must be tuple"),
     ),
     Row(
         "ptfile loads",
@@ -346,9 +367,15 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "ptfile loads",
-        "Kinds of devices and classes of tensors that do not exist",
+        "Attributes of a tensor that are called like PyTorch's own, such as `dtype`",
+        "They are kept beside the tensor, and hide nothing of it.",
+        _says("is not writable|readonly attribute"),
+    ),
+    Row(
+        "ptfile loads",
+        "Devices and classes of tensors that do not exist",
         "ptfile keeps their names as text.",
-        _says("Expected one of cpu, cuda|cls must be a type|Invalid device string"),
+        _says("Expected one of cpu, cuda|cls must be a type|Invalid device string|must not include an index"),
     ),
     # values
     Row(
@@ -356,6 +383,12 @@ ROWS: tuple[Row, ...] = (
         "A nested tensor in a legacy file",
         "Its sizes are elements of a tensor: ptfile waits for their bytes.",
         _nested_in_legacy,
+    ),
+    Row(
+        "values",
+        "A quantized tensor in a legacy file whose scales are of another type than PyTorch's",
+        "PyTorch converts them before it has read them, from memory that nobody has written.",
+        lambda case: not case.records and b"per_channel_affine" in case.data,
     ),
     Row(
         "values",
@@ -367,12 +400,18 @@ ROWS: tuple[Row, ...] = (
         "values",
         "A set with tensors, or names of PyTorch, in it",
         "A tensor is equal to itself alone, and a name stays a name: the two sets cannot be compared.",
-        lambda case: all("{" in text and re.search(r"tensor\(|<global ", text) for text in case.found),
+        lambda case: all("{" in text and re.search(r"tensor\(|<global |ptfile\.", text) for text in case.found),
     ),
     Row(
         "values",
         "The class `torch.device` itself",
         "It is `ptfile.Device`.",
-        lambda case: all("'Device', PyTorch 'device'" in text for text in case.found),
+        lambda case: bool(case.found) and all("'Device', PyTorch 'device'" in text for text in case.found),
+    ),
+    Row(
+        "values",
+        "A device with a number above 127",
+        "ptfile keeps the number, PyTorch the lowest 8 bits of it.",
+        lambda case: any(re.search("ptfile device.*index=", text) for text in case.found),
     ),
 )

@@ -26,7 +26,6 @@ _FLOAT = struct.Struct("<d")
 _REDUCERS = {
     Global: lambda name: name,
     InertName: lambda name: Global(name.module, name.name),
-    InertRecord: reduce_inert,
     **rebuild.REDUCERS,
     **torch_constants.REDUCERS,
 }

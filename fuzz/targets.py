@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from fuzz import lazy, load, machine, scan, strides, zip_reader
+from fuzz import lazy, load, machine, proof, scan, strides, zip_reader
 
 CORPUS = Path(__file__).parent / "corpus"
 """Folders with a file for each input."""
@@ -31,6 +31,7 @@ class Target:
 
 TARGETS: Mapping[str, Target] = {
     "machine": Target(machine.check, machine.generate, machine.mutate, 4_096, "machine"),
+    "proof": Target(proof.check, proof.generate, proof.mutate, 4_096, "machine"),
     "zip_reader": Target(zip_reader.check, zip_reader.generate, zip_reader.mutate, 8_192, "load"),
     "load": Target(load.check, load.generate, load.mutate, 8_192, "load"),
     "lazy": Target(lazy.check, lazy.generate, lazy.mutate, 8_192, "load"),

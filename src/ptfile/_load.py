@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from ptfile._collector import paused_collector
 from ptfile._types import Path, Readable
-from ptfile.errors import LimitError, located
+from ptfile.errors import located
 from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import PickleRunner, SafeRunner, TrustingRunner
-from ptfile.formats.rebuild_layouts import unchecked
+from ptfile.formats.rebuild_layouts import check_indices, unchecked
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
@@ -83,19 +83,7 @@ def load(
             value = reader.load(runner, map_location)
             reader.fill()
             with located(file=source.name):
-                _check([tensor for tensor in unchecked.get() or () if tensor.device != "meta"], limits)
+                check_indices(unchecked.get() or (), limits)
         finally:
             unchecked.reset(token)
     return value
-
-
-def _check(tensors: list[Any], limits: Limits) -> None:
-    """Raise TensorError for tensors whose indices lie outside them, LimitError if it would take long to look at all."""
-    tables = [table for tensor in tensors for table in tensor.tables()]
-    storages = {id(storage): storage.nbytes() for storage in (table.untyped_storage() for table in tables)}
-    elements, allowed = sum(table.numel() for table in tables), limits.shared + 16 * sum(storages.values())
-    if elements > allowed:
-        problem = "the tensors in it name the same indices again and again"
-        raise LimitError(problem, limit="shared", allowed=allowed, actual=elements)
-    for tensor in tensors:
-        tensor.check()

@@ -25,7 +25,7 @@ from ptfile.tensors.storage import Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
 NAME_CHARACTERS = 1 << 28
-"""Characters of all names together; a million tensors with names of 60 characters are a quarter of this."""
+"""Characters of all names together, with `_NAME` more for each; a million tensors with names of 60 are half of this."""
 REPEATED_CHARACTERS = 1 << 22
 """The same for the names of what is in a container that has been met before, with `_NAME` more for each. A few bytes of
 pickle can hold one list in another a thousand times over, and that one in another, and each path is a name."""
@@ -84,7 +84,7 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
         for step, value in steps:
             below = (*path, step)
             name_below = join(name, step)
-            characters += len(name_below)
+            characters += _NAME + len(name_below)
             if characters > NAME_CHARACTERS:
                 raise _too_much("the names in it together are too long", "name_characters", NAME_CHARACTERS, characters)
             if repeated_from:
@@ -103,8 +103,9 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
             if len(stack) >= limits.depth:
                 raise _too_much("it nests too deeply", "depth", limits.depth, len(stack) + 1)
             inside.add(id(value))
-            if id(value) not in met:
-                met.add(id(value))
+            holder = _holder(value)
+            if holder not in met:
+                met.add(holder)
             elif not repeated_from:
                 repeated_from = len(stack) + 1
             stack.append((_steps(value), below, name_below, id(value)))
@@ -130,6 +131,15 @@ def _is_leaf(value: object) -> bool:
     if isinstance(value, (list, tuple, deque)):
         return all(type(item) in _PLAIN for item in value)
     return True
+
+
+def _holder(value: object) -> int:
+    """The identity of what holds the steps into an object: several may have one dict of attributes."""
+    if type(value) is InertRecord and value.inert_attributes:
+        return id(value.inert_state)
+    if isinstance(value, Attributed) and value.python_side is not None and value.attributes:
+        return id(value.python_side.state)
+    return id(value)
 
 
 def _steps(value: object) -> _Steps:

@@ -19,7 +19,7 @@ from ptfile.formats.diagnosis import AGAIN, REPAIR
 from ptfile.formats.legacy_reader import LegacyFormatReader
 from ptfile.formats.opening import open_format, open_zip_records
 from ptfile.formats.pickles import SafeRunner
-from ptfile.formats.rebuild_layouts import unchecked
+from ptfile.formats.rebuild_layouts import check_indices, unchecked
 from ptfile.formats.salvage import BrokenZip
 from ptfile.formats.zip_records import ZipRecords, root_of
 from ptfile.limits import Limits
@@ -177,7 +177,7 @@ def _verify_zip(source: Source, runner: SafeRunner, limits: Limits, findings: _F
     try:
         names, layouts = _tensor_names(reader, runner, limits, findings)
         if not faults:
-            _check_layouts(layouts)
+            check_indices(layouts, limits)
     except _FAULTS as error:
         if error.record not in faults:
             findings.add(error)
@@ -265,12 +265,6 @@ def _noting_layouts() -> Iterator[list[Any]]:
         unchecked.reset(token)
 
 
-def _check_layouts(tensors: Sequence[Any]) -> None:
-    for tensor in tensors:
-        if tensor.device != "meta":
-            tensor.check()
-
-
 def _look_at_the_rest(source: Source, runner: SafeRunner, limits: Limits, findings: _Findings) -> None:
     """Which tensors of a file without a directory are lost."""
     try:
@@ -306,4 +300,4 @@ def _verify_other(source: Source, runner: SafeRunner, limits: Limits, findings: 
         length = min(PIECE, source.size - start)
         source.read(start, length)
         progress(start + length, source.size)
-    _check_layouts(layouts)
+    check_indices(layouts, limits)

@@ -71,6 +71,7 @@ QUANTIZERS = (
         ("an axis that is a float", (PER_CHANNEL, SCALES, ZEROS, plain(0.0)), "the axis is a float"),
         ("scales for another axis", (PER_CHANNEL, SCALES, ZEROS, plain(1)), "4 channels have scales of shape (2,)"),
         ("scales that are numbers", (PER_CHANNEL, plain(1.0), ZEROS, plain(0)), "the scales is a float"),
+        ("scales that are integers", (PER_CHANNEL, ZEROS, ZEROS, plain(0)), "are of ptfile.int64"),
         ("scales that are texts", (PER_CHANNEL, plain(["a", "b"]), plain([0, 0]), plain(0)), "are not numbers"),
         ("zero points of another shape", (PER_CHANNEL, SCALES, table(2, 2, 1), plain(0)), "2 channels have scales"),
     )

@@ -70,6 +70,7 @@ TYPES = (
     f(19, "BUILD on a list", b"]" + b"}b", "gives a state to a list"),
     f(19, "BUILD on an int", ONE + b"}b", "gives a state to a int"),
     f(19, "BUILD on a dict", b"}}b", "gives a state to a dict"),
+    f(19, "BUILD on a Counter", call(COUNTER) + b"}b", "gives a state to a Counter"),
     f(19, "BUILD on a name", ORDERED + b"}b", "gives a state to a type"),
     f(19, "BUILD on a tensor", FLOAT + b"}b", "gives a state to a Tensor", -1, bytes(4)),
     f(19, "BUILD on a storage", storage("FloatStorage", "0", ONE) + b"}b", "a state to a TypedStorage", -1, bytes(4)),

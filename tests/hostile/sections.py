@@ -10,6 +10,7 @@ from tests.hostile import (
     cases_opcodes,
     cases_other,
     cases_pickles,
+    cases_proved,
     cases_tensors,
     cases_zip,
 )
@@ -21,6 +22,7 @@ SECTIONS: Mapping[str, tuple[Case, ...]] = {
     "tensors": (*cases_tensors.CASES, *cases_layouts.CASES),
     "zip": cases_zip.CASES,
     "other": cases_other.CASES,
+    "proved": cases_proved.CASES,
 }
 
 CASES: Mapping[str, Case] = {case.id: case for section in SECTIONS.values() for case in section}
@@ -31,7 +33,7 @@ ALLOWED: Mapping[int, str] = {
     2: "U",  # the same by STACK_GLOBAL
     3: "U",  # by INST
     4: "U",  # by OBJ, also when POP hides the result
-    5: "U",  # names built from memo entries
+    5: "UF+",  # names built from memo entries
     6: "U",  # names that are Python 2 strings
     7: "U",  # a name with a dot in it
     8: "U+",  # Python 2 names
@@ -47,7 +49,7 @@ ALLOWED: Mapping[int, str] = {
     18: "F",  # a Counter that does not count
     19: "F",  # opcodes on what they do not go with
     20: "F",  # keys that cannot be hashed, and tensors
-    21: "FL",  # keys that take forever to hash
+    21: "FL+",  # keys that take forever to hash
     22: "L+",  # integers that collide
     23: "L+",  # lists that double
     24: "LU+",  # a list in a list a hundred thousand deep; U where names are refused first; + for other objects
@@ -55,7 +57,7 @@ ALLOWED: Mapping[int, str] = {
     26: "F+",  # huge memo numbers
     27: "F",  # a length beyond the file
     28: "F",  # negative lengths
-    29: "FL",  # numbers that are none, or of a million digits
+    29: "FL+",  # numbers that are none, or of a million digits
     30: "F",  # a frame whose end cuts an opcode
     31: "F+",  # bad UTF-8
     32: "FN",  # the structure: stack, marks, STOP, PROTO; N for buffers outside the pickle

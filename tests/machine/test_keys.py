@@ -16,7 +16,7 @@ SAME_HASH = (1 << 61) - 1
 
 
 def checks(most_parts: int = 100_000) -> KeyChecks:
-    return KeyChecks(lambda _: True, most_parts)
+    return KeyChecks(lambda _: True, lambda _: 0, most_parts)
 
 
 def deep(levels: int) -> Any:
@@ -36,7 +36,7 @@ def test_what_cannot_be_hashed_is_refused(key: object) -> None:
 def test_a_type_that_is_not_allowed_is_refused() -> None:
     """Though Python could hash it."""
     with pytest.raises(FormatError, match="a float cannot be a key"):
-        KeyChecks(lambda kind: kind is not float, 10).check({}, [(1, 2.5)])
+        KeyChecks(lambda kind: kind is not float, lambda _: 0, 10).check({}, [(1, 2.5)])
 
 
 def test_a_deep_tuple_and_one_that_shares_its_halves_are_refused_at_once() -> None:

@@ -111,6 +111,20 @@ def test_packed_integers_are_taken_apart(dtype: torch.dtype) -> None:
         ours.int_repr()
 
 
+def test_a_part_of_packed_integers_begins_where_pytorch_reads_it() -> None:
+    """It counts the offset in bytes, of which each has two elements. Beyond the storage it reads whatever is there."""
+    whole = torch.quantize_per_tensor(torch.arange(16.0), 1.0, 0, torch.quint4x2)
+    theirs = whole[3:7]
+    assert theirs.dequantize().tolist() == [6.0, 7.0, 8.0, 9.0]
+    data = saved(torch.save, theirs)
+    ours = ptfile.load(io.BytesIO(data))
+    assert ours.tolist() == theirs.dequantize().tolist()
+    assert ours.torch().dequantize().tolist() == ours.tolist()
+    assert saved(ptfile.save, ours) == data
+    with pytest.raises(ptfile.TensorError, match="bytes into a storage"):
+        ptfile.load(io.BytesIO(saved(torch.save, whole[6:])))
+
+
 def test_nested_tensors_are_the_same_on_both_sides() -> None:
     """Components, PyTorch's own tensor, and the bytes."""
     with warnings.catch_warnings():

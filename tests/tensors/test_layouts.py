@@ -116,6 +116,25 @@ def test_integers_that_share_bytes_are_taken_apart() -> None:
     assert quantized(bytes([0b11100100]), ptfile.quint2x4, (4,), PerTensor(1.0, 0)).tolist() == [0, 1, 2, 3]
 
 
+def test_the_offset_of_integers_that_share_bytes_counts_bytes() -> None:
+    """As PyTorch reads them; a view beyond the storage is refused."""
+    storage, scale = ptfile.UntypedStorage(bytes([0x21, 0x43, 0x65])), PerTensor(1.0, 0)
+    assert QuantizedTensor(storage, ptfile.quint4x2, 1, (3,), (1,), scale).tolist() == [3, 4, 5]
+    for offset, length in ((2, 3), (3, 1)):
+        with pytest.raises(ptfile.TensorError, match="bytes into a storage of 6"):
+            QuantizedTensor(storage, ptfile.quint4x2, offset, (length,), (1,), scale)
+
+
+@pytest.mark.parametrize("dtype", [ptfile.qint8, ptfile.quint4x2], ids=str)
+def test_a_huge_view_of_few_quantized_integers_is_not_written_out(dtype: ptfile.DType) -> None:
+    """It is a view; the numbers that its integers stand for are a copy."""
+    huge = QuantizedTensor(ptfile.UntypedStorage(bytes(8)), dtype, 0, (1 << 40,), (0,), PerTensor(1.0, 0))
+    assert repr(huge).startswith("tensor(..., shape=(1099511627776,), dtype=")
+    for copy_of in (QuantizedTensor.dequantize, QuantizedTensor.numpy, QuantizedTensor.tolist):
+        with pytest.raises(ptfile.LimitError):
+            copy_of(huge)
+
+
 @pytest.mark.parametrize(
     ("shape", "quantizer"),
     [
@@ -209,6 +228,58 @@ def test_components_outside_the_values_are_refused(changed: Any) -> None:
     """When they are taken out, or checked after loading."""
     with pytest.raises(ptfile.TensorError, match="component"):
         jagged(**changed).check()
+
+
+def expanded(count: int, *columns: int) -> ptfile.Tensor:
+    """A table that says the same number again and again, in eight bytes."""
+    return ptfile.tensor([1]).as_strided((count, *columns), (0,) * (1 + len(columns)), 0)
+
+
+FEW, MANY = 1 << 20, 1 << 40
+
+
+def tensors_with_tables(count: int) -> list[Any]:
+    """One of each layout, with so many indices or components."""
+    one, values = expanded(count), expanded(count)
+    return [
+        SparseTensor(one[None], values, (5,)),
+        SparseCompressedTensor(
+            LAYOUTS["sparse_csr"], expanded(count, 2) - 1 if count == FEW else expanded(count, 2), expanded(count, 0),
+            expanded(count, 0), (count, 1, 5),
+        ),
+        NestedTensor(ptfile.arange(8), expanded(count, 1), expanded(count, 1), one),
+        JaggedTensor(jagged().saved_as | {"offsets": expanded(count), "lengths": None}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", range(4), ids=["coo", "csr", "nested", "jagged"])
+def test_a_check_costs_in_proportion_to_the_bytes_of_the_indices(place: int) -> None:
+    """A few bytes may be any number of them: a million are looked at, more than memory has room for are not."""
+    tensors_with_tables(FEW)[place].check()
+    with pytest.raises(ptfile.LimitError):
+        tensors_with_tables(MANY)[place].check()
+
+
+def test_components_that_are_all_the_same_are_not_listed_without_end() -> None:
+    """They are checked; a list of them would take a thousand times as much."""
+    many = NestedTensor(ptfile.arange(8), expanded(1 << 23, 1), expanded(1 << 23, 1), expanded(1 << 23))
+    many.check()
+    with pytest.raises(ptfile.LimitError):
+        many.unbind()
+    wide = NestedTensor(
+        ptfile.zeros(1 << 20),
+        expanded(1 << 10, 1) * (1 << 20),
+        expanded(1 << 10, 1),
+        ptfile.zeros(1 << 10, dtype=ptfile.int64),
+    )
+    with pytest.raises(ptfile.LimitError):
+        wide.tolist()
+    assert (
+        repr(NestedTensor(ptfile.arange(8), expanded(2_000, 1), expanded(2_000, 1), expanded(2_000))).count(
+            "tensor([1])"
+        )
+        == 6
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ptfile._scan import Scan
 from ptfile.cli import scan_text
+from ptfile.cli.printable import printable
 from ptfile.formats.scan_report import PickleReport, Verdict
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -39,7 +40,7 @@ def document(scans: Sequence[Scan], failed: Sequence[tuple[str, str]]) -> dict[s
         ],
     }
     notes = [
-        {"level": "error", "message": {"text": why}, "locations": [{"physicalLocation": _artifact(file)}]}
+        {"level": "error", "message": _message(why), "locations": [{"physicalLocation": _artifact(file)}]}
         for file, why in failed
     ]
     invocation = {"executionSuccessful": not failed, "toolExecutionNotifications": notes}
@@ -71,9 +72,14 @@ def _result(verdict: Verdict, text: str, location: dict[str, Any], level: str = 
         "ruleId": verdict.value,
         "ruleIndex": _IDS.index(verdict),
         "level": level or _RULES[verdict][1],
-        "message": {"text": text},
+        "message": _message(text),
         "locations": [location],
     }
+
+
+def _message(text: str) -> dict[str, str]:
+    """Plain text (3.11): doubled braces are no placeholders, and what the file says makes no link and no command."""
+    return {"text": printable(text).replace("{", "{{").replace("}", "}}").replace("](", "] (")}
 
 
 def _location(file: str, report: PickleReport, offset: int | None) -> dict[str, Any]:

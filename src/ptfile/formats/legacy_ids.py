@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ptfile.errors import FormatError, TensorError
-from ptfile.formats.storages import LoadedStorages
+from ptfile.errors import FormatError, TensorError, brief
+from ptfile.formats.storages import KEY, LoadedStorages
 from ptfile.machine.names import InertName
 from ptfile.tensors.storage import Storage, TypedStorage
 
-_TEXT_WITHOUT_VIEW = re.compile(r"(\('storage', .*), None\)")
+_TEXT_WITHOUT_VIEW = re.compile(r"(\('storage', .{1,300}), None\)")
 """How protocol 0 writes the id of a storage."""
+_LONGEST_TEXT = 100
+"""Bytes of a key or of a device's tag that Python 2 wrote."""
 
 
 class LoadedIds:
@@ -56,8 +58,8 @@ class LoadedIds:
 
     def _view(self, root: Storage | TypedStorage, root_key: str, key: object, offset: object, size: object) -> Any:
         key = _text(key)
-        if type(key) is not str:
-            raise FormatError("the view of a storage has a key that is no text")
+        if type(key) is not str or not KEY.fullmatch(key):
+            raise FormatError(f"{brief(key)} cannot be the key of a storage's view")
         place = (root_key, offset, size)
         if key not in self._views:
             storage = view_of(root, offset, size)
@@ -98,6 +100,6 @@ def with_source_code(name: Any, file: object, text: object) -> Any:
 
 def _text(value: object) -> object:
     """Text of Python 2 stays bytes with encoding='bytes'; what is read here is ASCII."""
-    if type(value) is bytes:
+    if type(value) is bytes and len(value) <= _LONGEST_TEXT:
         return value.decode("latin1")
     return value

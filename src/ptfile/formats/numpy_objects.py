@@ -165,7 +165,7 @@ def _set_any_array_state(target: npt.NDArray[Any], state: object) -> None:
     _set_array_state(target, state)
 
 
-def _nbytes(array: npt.NDArray[Any]) -> int:
+def _nbytes(array: npt.NDArray[Any] | np.generic) -> int:
     return array.nbytes
 
 
@@ -207,7 +207,8 @@ def _scalar(dtype: object, data: object = None) -> np.generic:
     if type(data) is not bytes:
         raise UnsafeError("a numpy scalar holds an object, not a plain value", name="numpy scalar")
     _check_fit((), dtype, len(data))
-    elements: npt.NDArray[Any] = np.frombuffer(data, dtype) if data else np.zeros(1, dtype)  # type: ignore[call-overload]
+    # From bytes that can be written, as numpy makes it: a structured scalar then has no hash, which could take long.
+    elements: npt.NDArray[Any] = np.frombuffer(bytearray(data), dtype) if data else np.zeros(1, dtype)  # type: ignore[call-overload]
     _check_elements(elements)
     value = elements[0]
     assert isinstance(value, np.generic)
@@ -239,9 +240,10 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
     **_in_modules("numeric._frombuffer", _from_buffer),
 }
 
-DTYPE_RULES = TypeRules(set_state=_set_dtype_state, weigh=lambda dtype: 8 * len(dtype.names or ()))
+DTYPE_RULES = TypeRules(set_state=_set_dtype_state, weigh=lambda dtype: 32 * len(dtype.names or ()))
 TYPES: Mapping[type, TypeRules] = {
     np.ndarray: TypeRules(set_state=_set_array_state, weigh=_nbytes),
+    **{kind: TypeRules(weigh=_nbytes) for kind in (np.str_, np.bytes_, np.void)},
     # Each dtype is of a class of its own.
     **{
         type(np.dtype(code)): DTYPE_RULES for code in (*np.typecodes["All"].replace("O", ""), "V", "S", "U", "M8", "m8")

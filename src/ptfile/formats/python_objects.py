@@ -20,6 +20,7 @@ from typing import Any
 
 from ptfile.errors import FormatError, UnsafeError, UnsupportedError, brief
 from ptfile.machine.extent import Unguarded
+from ptfile.machine.opcodes import MOST_DIGITS
 from ptfile.machine.policy import Meaning, TypeRules
 
 
@@ -80,10 +81,16 @@ def _slice(*bounds: object) -> slice:
 def _fraction(numerator: object, denominator: object = None) -> fractions.Fraction:
     if type(numerator) is str and denominator is None:  # up to Python 3.10
         top, _, bottom = numerator.partition("/")
+        if max(len(top), len(bottom)) > MOST_DIGITS + len("-"):
+            raise FormatError(f"a Fraction is built from a text of {len(numerator)} digits")
         return fractions.Fraction(int(top), int(bottom or 1))
     if type(numerator) is int and type(denominator) is int:
         return fractions.Fraction(numerator, denominator)
     raise FormatError("a Fraction is not built from two integers")
+
+
+def _fraction_weight(made: fractions.Fraction) -> int:
+    return (made.numerator.bit_length() + made.denominator.bit_length()) // 8
 
 
 # containers
@@ -203,6 +210,10 @@ def _date(packed: object) -> datetime.date:
 # objects with attributes
 
 
+_LONGEST_ATTRIBUTE = 10_000
+"""Characters. With longer names a state that is given again and again would take long to compare with the last."""
+
+
 def check_attributes(kind: type, state: object) -> dict[str, Any]:
     """The state, if it is a dict of attributes that hide nothing of the class."""
     if type(state) is not dict:
@@ -210,6 +221,8 @@ def check_attributes(kind: type, state: object) -> dict[str, Any]:
     for name in state:
         if type(name) not in (str, bytes):
             raise UnsafeError(f"the state of a {kind.__name__} has an attribute called {brief(name)}", name=brief(name))
+        if len(name) > _LONGEST_ATTRIBUTE:
+            raise FormatError(f"an attribute of a {kind.__name__} has a name of {len(name)} characters")
         # Python 2's, read with encoding="bytes", hide nothing: Python keeps them under their bytes, where no one looks.
         if type(name) is str and (name.startswith("__") or hasattr(kind, name)):
             raise UnsafeError(f"the attribute {name} of a {kind.__name__} would hide its own", name=name)
@@ -290,10 +303,14 @@ NAMES: Mapping[tuple[str, str], Meaning] = {
 
 TYPES: Mapping[type, TypeRules] = {
     OrderedDict: TypeRules(update=OrderedDict.update, set_state=_set_attributes),
-    Counter: TypeRules(update=_update_counter, set_state=_set_attributes),
+    Counter: TypeRules(update=_update_counter),  # its pickler writes no attributes
     defaultdict: TypeRules(update=defaultdict.update, unguarded=Unguarded(defaultdict.values, defaultdict.clear)),
     deque: TypeRules(extend=deque.extend, unguarded=Unguarded(iter, deque.clear)),
     argparse.Namespace: TypeRules(set_state=_set_attributes),
     types.SimpleNamespace: TypeRules(set_state=_set_attributes),
     uuid.UUID: TypeRules(set_state=_set_uuid_state),
+    fractions.Fraction: TypeRules(weigh=_fraction_weight),
+    decimal.Decimal: TypeRules(weigh=decimal.Decimal.__sizeof__),
+    slice: TypeRules(weigh=lambda made: sum(len(part) for part in made.__reduce__()[1] if type(part) is str)),
+    **{kind: TypeRules(weigh=lambda path: len(str(path))) for kind in _PATHS},
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from ptfile.errors import TensorError, brief
+from ptfile.errors import LimitError, TensorError, brief
 from ptfile.formats.arguments import exactly, fresh, fresh_hooks, no_hooks, shape_tuple, torch_utils
+from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import Global, InertName
 from ptfile.machine.policy import Meaning
@@ -29,6 +30,19 @@ _DIM_RANGE = InertName("torch._dynamo.decorators", "_DimRange")
 
 unchecked: ContextVar[list[Any] | None] = ContextVar("unchecked", default=None)
 """Where a load that is going on notes the tensors whose indices are to be checked once their bytes are there."""
+
+
+def check_indices(noted: Iterable[Any], limits: Limits) -> None:
+    """Raise TensorError for tensors whose indices lie outside them, LimitError if it would take long to look at all."""
+    here = [made for made in noted if made.device != "meta"]
+    tables = [table for made in here for table in made.tables()]
+    storages = {id(storage): storage.nbytes() for storage in (table.untyped_storage() for table in tables)}
+    elements, allowed = sum(table.numel() for table in tables), limits.shared + 16 * sum(storages.values())
+    if elements > allowed:
+        problem = "the tensors in it name the same indices again and again"
+        raise LimitError(problem, limit="shared", allowed=allowed, actual=elements)
+    for made in here:
+        made.check()
 
 
 def _note(made: Any) -> Any:
@@ -108,6 +122,8 @@ def _quantizer(parameters: tuple[Any, ...]) -> PerTensor | PerChannel:
             scales, zero_points = tensor(scales, dtype=kinds[0]), tensor(zero_points, dtype=kinds[1])
         scales = exactly(scales, Tensor, "the scales")
         zero_points = exactly(zero_points, Tensor, "the zero points")
+        if not scales.dtype.is_floating_point:
+            raise TensorError(f"the scales of a quantized tensor are of {scales.dtype}")
         return PerChannel(scales, zero_points, exactly(axis, int, "the axis"))
     raise TensorError(f"a tensor is quantized in a way that PyTorch does not write: {brief(scheme)}")
 

@@ -18,7 +18,7 @@ from ptfile.sources import MemorySource, Source
 from ptfile.sources.part import part_of
 
 _WINDOW = 1 << 20
-_MOST_TRIES = 100
+_MOST_TRIES = 16
 """Ends of zip files that turn out to be none."""
 MOST_HEADERS = 10_000
 _WHOLE = 16

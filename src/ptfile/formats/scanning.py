@@ -37,13 +37,17 @@ Found: TypeAlias = "PickleReport | Problem"
 MOST_PICKLES = 10_000
 """Pickles of one file that are looked at, one behind the other."""
 _MOST_UNPACKED = 256 << 20
+_PER_HEADER = 1 << 14
+"""Bytes that a record of a damaged file counts for besides: a few bytes may be very many of them."""
 _MOST_LEVELS = 4
 """Files inside files."""
 _LEGACY_PICKLES = 5
 
 
 class Budget:
-    """How many more bytes may be unpacked of one file: packed files inside packed files could go on forever."""
+    """How many more bytes may be unpacked of one file, or looked at once more: without it, packed files inside packed
+    files could go on forever, as could damaged zip files whose records have each other inside.
+    """
 
     def __init__(self) -> None:
         self._spent = 0
@@ -52,7 +56,7 @@ class Budget:
         """Raises LimitError if it is too much."""
         self._spent += nbytes
         if self._spent > _MOST_UNPACKED:
-            problem = "its records unpack to too many bytes: the rest was not looked at"
+            problem = "its records unpack or come to too many bytes: the rest was not looked at"
             raise LimitError(problem, limit="unpacked", allowed=_MOST_UNPACKED, actual=self._spent)
 
 
@@ -165,6 +169,8 @@ def _zip(place: Place) -> Iterator[Found]:
 
 def _broken_zip(place: Place, error: PtfileError) -> Iterator[Found]:
     """Several zip files one behind the other, or a damaged one."""
+    if place.level > 1:
+        place.budget.spend(place.source.size)
     end = 0
     for start, reader in zips_in(place.source, place.limits):
         end = start + reader.source.size
@@ -182,7 +188,7 @@ def _salvaged(place: Place, header: int, most: int) -> Iterator[Found]:
     found = record_at(place.source, header, most, place.limits)
     if found is not None:
         name, offset, part = found
-        place.budget.spend(part.size if offset is None else 0)
+        place.budget.spend(_PER_HEADER + (part.size if offset is None else 0))
         yield from _walk(replace(place.inside(name, part, offset), has_end=False))
 
 

@@ -26,10 +26,10 @@ UNTYPED_STORAGE = Global("torch.storage", "UntypedStorage")
 STORAGE_CLASSES: Mapping[str, Global] = {name: Global("torch", name) for name in dtypes.BY_STORAGE_CLASS}
 _DTYPES = {id(name): dtypes.BY_STORAGE_CLASS[short] for short, name in STORAGE_CLASSES.items()}
 """By identity, since there is one object for each name: to compare names takes longer than all else."""
-_KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
+KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
 _TEXT = re.compile(
     r"\('storage', <class 'torch(?:\.storage)?\.(?P<name>[A-Z]\w{1,20}Storage)'>, "
-    r"'(?P<key>\w+)', '(?P<location>[\w:]+)', (?P<numel>\d{1,19})\)"
+    r"'(?P<key>\w{1,64})', '(?P<location>[\w:]{1,100})', (?P<numel>\d{1,19})\)"
 )
 """A persistent id in a pickle of protocol 0, which has room only for text. PyTorch writes it and cannot read it."""
 
@@ -195,7 +195,7 @@ def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
     _, storage_class, key, location, numel = persistent_id
     if not isinstance(storage_class, Global):
         raise FormatError("a persistent id does not name a storage class")
-    if type(key) is not str or not _KEY.fullmatch(key):
+    if type(key) is not str or not KEY.fullmatch(key):
         raise FormatError(f"{brief(key)} cannot be the key of a storage")
     if type(location) is not str:
         raise FormatError("a persistent id has a location that is no text")

@@ -20,6 +20,8 @@ _LEVELS = 4
 """How deep calls look into the tuples that they are given: the arguments, and those that `_rebuild_from_type_v2` passes
 on, of which one is a tuple of lists."""
 _SHARED_PER_BYTE = 16
+_PER_VALUE = 4
+"""What a call makes of a value, such as a part of a path or an attribute, costs as much as so many bytes of it."""
 _HASH: Mapping[type, Callable[[Any], Iterable[Any]]] = {
     set: lambda items: items if type(items) in (list, tuple) else (),
     frozenset: lambda items: items if type(items) in (list, tuple) else (),
@@ -39,7 +41,7 @@ class Budget:
         self._size = size
         self._shared = limits.shared + _SHARED_PER_BYTE * size
         self._handed = 0  # elements and bytes that calls were given
-        self.keys = KeyChecks(policy.may_be_key, self._shared)
+        self.keys = KeyChecks(policy.may_be_key, self._weight, self._shared)
         self.chains = Chains()
 
     def hold(self, limit: str, actual: int, problem: str, position: int | None = None) -> None:
@@ -72,7 +74,7 @@ class Budget:
         """Count what a call is given: it may copy that, or look through it."""
         level = arguments
         for _ in range(_LEVELS):
-            self._handed += sum(self._weight(value) for value in level)
+            self._handed += _PER_VALUE * len(level) + sum(self._weight(value) for value in level)
             if self._handed > self._shared:
                 problem = "the pickle hands the same values to calls again and again"
                 raise LimitError(problem, limit="shared", allowed=self._shared, actual=self._handed)
@@ -82,8 +84,12 @@ class Budget:
             level = tuple(chain.from_iterable(tuples))
 
     def _weight(self, value: Any) -> int:
+        if type(value) is dict:
+            return _PER_VALUE * len(value)
         if type(value) in _SIZED:
             return len(value)
+        if type(value) is int:
+            return value.bit_length() // 8
         weigh = self._policy.rules(type(value)).weigh
         return 0 if weigh is None else weigh(value)
 

@@ -115,6 +115,8 @@ def _long(data: bytes) -> int:
 
 
 def _decimal(data: bytes) -> int:
+    if len(data) > MOST_DIGITS + len("-"):  # Python itself counts them unless it is told not to
+        raise FormatError(f"a number of {len(data)} digits")
     try:
         return int(data)
     except ValueError as error:
@@ -132,7 +134,7 @@ def _decimal_long(data: bytes) -> int:
 
 
 def _float_text(data: bytes) -> float:
-    if len(data) > _MOST_DIGITS:
+    if len(data) > MOST_DIGITS:
         raise FormatError(f"a number of {len(data)} digits")
     try:
         return float(data)
@@ -150,8 +152,8 @@ def _quoted(data: bytes) -> bytes:
     return cast("bytes", plain)  # typeshed says str
 
 
-_MOST_DIGITS = 4_300
-"""In the text of a float, as in that of an integer, where Python counts them."""
+MOST_DIGITS = 4_300
+"""In the text of a number: what Python has as its default for integers."""
 _UINT1, _UINT2, _INT4, _UINT4, _UINT8 = "<B", "<H", "<i", "<I", "<Q"
 
 TABLE: tuple[Opcode, ...] = tuple(

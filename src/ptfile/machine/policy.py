@@ -68,7 +68,9 @@ _BUILTIN_RULES: Mapping[type, TypeRules] = {
     set: TypeRules(add=set.update),
 }
 _NO_RULES = TypeRules()
-_LONGEST_NAME = 1_000
+_LONGEST_NAME = 10_000
+"""Characters of a name that only stands for itself: it may be compared again and again."""
+_LONGEST_INNER_NAME = 1_000
 """Characters of a name that is looked up in another one, and that in another: each has all of them."""
 _GETATTR = ("builtins", "getattr")
 
@@ -137,6 +139,7 @@ class Policy:
         if meaning is None and self._unknown == "error" and not self._is_data(module):
             raise self._unsafe("names", f"{module}.{name}")
         if meaning is None:
+            _check_length(len(module) + len(name), _LONGEST_NAME)
             return InertName(module, name)
         return Global(module, name) if meaning.value is None else meaning.value
 
@@ -212,15 +215,14 @@ def _inert(
     if looks_up and len(arguments) == 2:
         parent, name = arguments
         if isinstance(parent, InertName) and type(name) is str:
-            if len(parent.name) + len(name) > _LONGEST_NAME:
-                raise LimitError(
-                    "a name inside names is too long",
-                    limit="name_characters",
-                    allowed=_LONGEST_NAME,
-                    actual=len(parent.name) + len(name),
-                )
+            _check_length(len(parent.name) + len(name), _LONGEST_INNER_NAME)
             return InertName(parent.module, f"{parent.name}.{name}", parent)
     return InertRecord(target, arguments, how, keywords)
+
+
+def _check_length(characters: int, allowed: int) -> None:
+    if characters > allowed:
+        raise LimitError("a name is too long", limit="name_characters", allowed=allowed, actual=characters)
 
 
 def _text(target: object) -> str:

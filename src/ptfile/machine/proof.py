@@ -20,6 +20,7 @@ from enum import Enum, auto
 from operator import lt
 from typing import ClassVar
 
+from ptfile.machine.keys import FEW_SMALL
 from ptfile.machine.phrases import phrases, record
 
 
@@ -42,8 +43,6 @@ _NUMBER = b"i"
 _KEYS = _PLAIN + _NUMBER
 _CODES = _NUMBER + _PLAIN
 """Of a value without and with a reference to the memo."""
-_MOST_NUMBERS = 1_000
-"""Keys of one dict that are no texts: more of them the vm has to look at, since they may be chosen to collide."""
 _DICTS = (_DICT, _ORDERED)
 _OPEN_STATE, _STATE = b"n", b"m"
 """A dict that is to have one item, called `_metadata`, before and behind it."""
@@ -333,7 +332,7 @@ class _Proof:
         _check(not keys.translate(None, _KEYS))
         place = len(self._below), len(self._values)
         self._numbers[place] = self._numbers.get(place, 0) + keys.count(_NUMBER)
-        _check(self._numbers[place] <= _MOST_NUMBERS)
+        _check(self._numbers[place] <= FEW_SMALL)  # the vm looks at more of them: they may be chosen to collide
         self._position += 1
 
     def _appends(self) -> None:

@@ -351,6 +351,8 @@ class Machine:
             raise FormatError(f"the pickle gives a state to a {type(target).__name__}")
         self._budget.hand((state,))
         guarded(f"the state of a {type(target).__name__}", rules.set_state, target, state)
+        if rules.weigh is not None:
+            self._budget.hand((target,))  # it may be given the same state again
         self._note(target, rules)
 
     # persistent ids

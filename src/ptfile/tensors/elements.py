@@ -34,8 +34,7 @@ def element_bytes(tensor: Tensor | QuantizedTensor) -> Iterator[Bytes]:
 
 def _integers(tensor: QuantizedTensor) -> Tensor:
     if tensor.dtype in PER_BYTE:
-        unpacked = Storage(tensor.unpacked())
-        return Tensor(unpacked, dtypes.uint8, tensor.storage_offset(), tensor.shape, tensor.stride())
+        return tensor.unpacked()
     return tensor.int_repr()
 
 

@@ -6,15 +6,27 @@ import importlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from ptfile.errors import TensorError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.python_side import Attributed, PythonSide, give_attributes
 from ptfile.tensors.storage import import_torch
-from ptfile.tensors.tensor import Tensor
+from ptfile.tensors.tensor import CHECKED_ELEMENT, LIST_ITEM, Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
+
+_COMPONENT = 1 << 10
+"""Bytes that a number in a table of components costs, roughly, when the components are made."""
+_AT_ONCE = 1 << 14
+"""Components that are checked at once, for the sake of the memory that it takes."""
+_MOST_SHOWN, _EDGES = 1_000, 3
+"""Components that are written out one by one; of more, this many at each end."""
 
 
 class _Components(Attributed):
@@ -24,10 +36,6 @@ class _Components(Attributed):
 
     def values(self) -> Tensor:
         """The tensor in whose memory the components lie."""
-        raise NotImplementedError
-
-    def unbind(self) -> list[Tensor]:
-        """The components, as views of the values. Raises TensorError if one lies outside them."""
         raise NotImplementedError
 
     @property
@@ -43,12 +51,44 @@ class _Components(Attributed):
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raise TensorError unless every component lies inside the values."""
-        self.unbind()
+        """Raise TensorError unless every component lies inside the values; LimitError if that would take long to tell.
+
+        The tables are looked at as they are: there may be very many components, and none of them is made for this.
+        """
+        for table in self.tables():
+            table.afford(table.numel() * CHECKED_ELEMENT)
+        self._check_tables()
+
+    def _check_tables(self) -> None:
+        raise NotImplementedError
+
+    def _components(self) -> Iterator[Tensor]:
+        """The views, not checked."""
+        raise NotImplementedError
+
+    def unbind(self) -> list[Tensor]:
+        """The components, as views of the values. Raises TensorError if one lies outside them."""
+        self.check()
+        for table in self.tables():
+            table.afford(table.numel() * _COMPONENT)
+        return list(self._components())
 
     def tolist(self) -> list[Any]:
         """The components as lists of Python numbers."""
-        return [component.tolist() for component in self.unbind()]
+        components = self.unbind()
+        # Components may share their elements, and be very many more than there are values.
+        elements = sum(component.numel() for component in components)
+        self.values().afford(elements * LIST_ITEM, elements * self.dtype.itemsize)
+        return [component.tolist() for component in components]
+
+    def _listed(self) -> str:
+        """All components, or the first and the last of many."""
+        components = self.unbind()
+        if len(components) > _MOST_SHOWN:
+            shown = [*map(repr, components[:_EDGES]), "...", *map(repr, components[-_EDGES:])]
+        else:
+            shown = list(map(repr, components))
+        return ",\n  ".join(shown)
 
 
 class NestedTensor(_Components):
@@ -89,19 +129,25 @@ class NestedTensor(_Components):
         """Buffer, sizes, strides and offsets, as they are saved."""
         return self._buffer, self._sizes, self._strides, self._offsets
 
-    def unbind(self) -> list[Tensor]:
-        """The components, as views of the buffer. Raises TensorError if one lies outside it."""
+    def _check_tables(self) -> None:
+        base = self._buffer
+        tables = [table.numpy() for table in self.tables()]
+        for start in range(0, len(self), _AT_ONCE):
+            sizes, steps, offsets = (table[start : start + _AT_ONCE] for table in tables)
+            bad = _first_outside(base.numel(), offsets, sizes, steps)
+            if bad is not None:
+                place = int(offsets[bad]), sizes[bad].tolist(), steps[bad].tolist()
+                strides.check_view(base.numel() * base.itemsize, base.itemsize, *place)
+
+    def _components(self) -> Iterator[Tensor]:
         base = self._buffer
         step = base.stride(0) if base.numel() else 1
-        components = []
         tables = (self._sizes.tolist(), self._strides.tolist(), self._offsets.tolist())
         # A scalar component has no sizes: the table has no columns then, and its rows are empty.
         for shape, stride, offset in zip(*tables, strict=True):
-            strides.check_view(base.numel() * base.itemsize, base.itemsize, offset, shape, stride)
             place = base.storage_offset() + offset * step
             view = [length * step for length in stride]
-            components.append(Tensor(base.untyped_storage(), base.dtype, place, shape, view, base.requires_grad))
-        return components
+            yield Tensor(base.untyped_storage(), base.dtype, place, shape, view, base.requires_grad)
 
     def torch(self) -> torch.Tensor:
         """The same as a nested `torch.Tensor` over the same buffer, checked."""
@@ -116,8 +162,7 @@ class NestedTensor(_Components):
     def __repr__(self) -> str:
         if not all(part.untyped_storage().is_loaded for part in self.parts()):
             return f"nested_tensor({len(self)} components, dtype={self.dtype}, not read)"
-        inner = ",\n  ".join(repr(component) for component in self.unbind())
-        return f"nested_tensor([\n  {inner}\n])"
+        return f"nested_tensor([\n  {self._listed()}\n])"
 
 
 class JaggedTensor(_Components):
@@ -180,18 +225,26 @@ class JaggedTensor(_Components):
         """The sizes of the components along the ragged dimension, shape (components,); None: up to the next offset."""
         return cast("Tensor | None", self.saved_as["lengths"])
 
-    def unbind(self) -> list[Tensor]:
-        """The components, as views of the values. Raises TensorError if one lies outside them."""
-        values, offsets, lengths = self.values(), self.offsets().tolist(), self.lengths()
-        size = values.shape[self.ragged_dim]
+    def _check_tables(self) -> None:
+        offsets, lengths = self.offsets().numpy().astype(np.int64), self.lengths()
+        starts, whole = offsets[:-1], np.int64(self.values().shape[self.ragged_dim])
+        # In an order in which no number overflows.
+        bad = (starts < 0) | (starts > whole)
+        if lengths is None:
+            bad |= (offsets[1:] < starts) | (offsets[1:] > whole)
+        else:
+            bad |= (lengths.numpy() < 0) | (lengths.numpy() > whole - np.clip(starts, 0, whole))
+        if bad.any():
+            first = int(bad.argmax())
+            length = offsets[first + 1].item() - starts[first].item() if lengths is None else lengths.numpy()[first]
+            raise TensorError(f"a component of a jagged tensor is at {starts[first]}, {length} long, of {whole}")
+
+    def _components(self) -> Iterator[Tensor]:
+        offsets, lengths = self.offsets().tolist(), self.lengths()
         sizes = [stop - start for start, stop in pairwise(offsets)] if lengths is None else lengths.tolist()
-        before = (slice(None),) * self.ragged_dim
-        components = []
+        values, before = self.values(), (slice(None),) * self.ragged_dim
         for start, length in zip(offsets, sizes, strict=False):  # the last offset begins nothing
-            if not 0 <= start <= start + length <= size:
-                raise TensorError(f"a component of a jagged tensor is at {start}, {length} long, of {size}")
-            components.append(values[(*before, slice(start, start + length))])
-        return components
+            yield values[(*before, slice(start, start + length))]
 
     def torch(self) -> torch.Tensor:
         """The same as a jagged `torch.Tensor` over the same values, checked."""
@@ -214,8 +267,7 @@ class JaggedTensor(_Components):
         parts = [part for part in (self.values(), self.offsets(), self.lengths()) if part is not None]
         if not all(part.untyped_storage().is_loaded for part in parts):
             return f"nested_tensor({len(self)} components, dtype={self.dtype}, layout=jagged, not read)"
-        inner = ",\n  ".join(repr(component) for component in self.unbind())
-        return f"nested_tensor([\n  {inner}\n], layout=jagged)"
+        return f"nested_tensor([\n  {self._listed()}\n], layout=jagged)"
 
 
 class WrapperTensor(Attributed):
@@ -239,3 +291,24 @@ class WrapperTensor(Attributed):
         kind = self.python_side.kind if self.python_side else self.saved_as[0]
         names = ", ".join(self.attributes)
         return f"<tensor of {kind}, shape={self.shape}, dtype={self.dtype}, attributes: {names or 'none'}>"
+
+
+def _first_outside(
+    numel: int, offsets: npt.NDArray[Any], shapes: npt.NDArray[Any], steps: npt.NDArray[Any]
+) -> int | None:
+    """The first of many views that `strides.check_view` would refuse in so many elements; None if it takes them all.
+
+    offsets: of shape (views,); shapes, steps: (views, dimensions), all int64. No number overflows on the way.
+    """
+    bad = (offsets < 0) | (shapes < 0).any(1) | (steps < 0).any(1)
+    left = numel - 1 - np.maximum(offsets, 0)  # elements behind the last one that the dimensions so far reach
+    count = np.ones(offsets.shape, np.int64)
+    beyond = left < 0
+    for size, step in zip(np.maximum(shapes.T, 1), steps.T, strict=True):
+        beyond |= ((size > 1) & (step > left // np.maximum(size - 1, 1))) | (count > strides.INT64_MAX // size)
+        left = left - np.where(beyond, 0, (size - 1) * np.where(beyond, 0, step))
+        count = count * np.where(beyond, 1, size)
+    bad |= beyond & (shapes != 0).all(1)
+    if shapes.shape[1] > strides.MAX_RANK:
+        bad[:] = True
+    return int(bad.argmax()) if bad.any() else None

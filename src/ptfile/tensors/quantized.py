@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _INTEGERS = {dtypes.qint8: dtypes.int8, dtypes.quint8: dtypes.uint8, dtypes.qint32: dtypes.int32}
 PER_BYTE = {dtypes.quint4x2: 2, dtypes.quint2x4: 4}
 """Elements in a byte where that is more than one; the first is in the lowest bits."""
+_MOST_SHOWN = 1 << 20
+"""Elements of a tensor whose numbers are worked out to be printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,10 @@ class PerChannel:
 
 
 class QuantizedTensor(Attributed):
-    """A strided view of quantized integers. Offset and strides count elements, of which a byte may hold several."""
+    """A strided view of quantized integers. Strides count elements, of which a byte may hold several.
+
+    So does the offset, but where a byte holds several it counts bytes: that is where PyTorch begins to read.
+    """
 
     __slots__ = ("_offset", "_storage", "_stride", "dtype", "quantizer", "requires_grad", "shape")
 
@@ -72,8 +77,9 @@ class QuantizedTensor(Attributed):
         if not dtype.is_quantized:
             raise TensorError(f"a quantized tensor cannot be of {dtype}")
         per_byte = PER_BYTE.get(dtype, 1)
-        # Each byte counts as the elements that it holds.
         strides.check_view(storage.nbytes() * per_byte, dtype.itemsize, offset, shape, stride)
+        if per_byte > 1:
+            strides.check_view(storage.nbytes() * per_byte, 1, offset * per_byte, shape, stride)
         self._storage = storage
         self._offset = offset
         self._stride = tuple(stride)
@@ -139,17 +145,18 @@ class QuantizedTensor(Attributed):
         return from_numpy((integers - zero_points).astype(np.float32) * scales)
 
     def _integers(self) -> npt.NDArray[np.int64]:
-        if self.dtype not in PER_BYTE:
-            return self.int_repr().numpy().astype(np.int64)
-        view = Tensor(Storage(self.unpacked()), dtypes.uint8, self._offset, self.shape, self._stride)
-        return view.numpy().astype(np.int64)
+        integers = self.unpacked() if self.dtype in PER_BYTE else self.int_repr()
+        integers.afford(integers.numel() * 8)
+        return integers.numpy().astype(np.int64)
 
-    def unpacked(self) -> npt.NDArray[np.uint8]:
-        """All elements of the storage, one in a byte, where several share one."""
-        per_byte = PER_BYTE.get(self.dtype, 1)
+    def unpacked(self) -> Tensor:
+        """The integers, one in a byte, where several share one: a copy."""
+        per_byte = PER_BYTE[self.dtype]
         bits = 8 // per_byte
         data = self._storage.data
-        return np.stack([data >> (bits * place) & ((1 << bits) - 1) for place in range(per_byte)], axis=1).reshape(-1)
+        parts = [data >> (bits * place) & ((1 << bits) - 1) for place in range(per_byte)]
+        every = Storage(np.stack(parts, axis=1).reshape(-1))
+        return Tensor(every, dtypes.uint8, self._offset * per_byte, self.shape, self._stride)
 
     def numpy(self) -> npt.NDArray[Any]:
         """The dequantized numbers: a copy."""
@@ -180,5 +187,10 @@ class QuantizedTensor(Attributed):
         return cast("torch.Tensor", rebuild(typed, *place, parameters, self.requires_grad, {}))
 
     def __repr__(self) -> str:
-        values = repr(self.dequantize()) if self._storage.is_loaded else f"tensor(..., shape={self.shape}, not read)"
-        return f"{values[:-1]}, dtype={self.dtype}, quantizer={self.quantizer})"
+        if not self._storage.is_loaded:
+            values = f"tensor(..., shape={self.shape}, not read"
+        elif self.numel() > _MOST_SHOWN:
+            values = f"tensor(..., shape={self.shape}"
+        else:
+            values = repr(self.dequantize())[:-1]
+        return f"{values}, dtype={self.dtype}, quantizer={self.quantizer})"

@@ -19,7 +19,7 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.python_side import Attributed, give_attributes
 from ptfile.tensors.storage import import_torch
 from ptfile.tensors.strides import numel
-from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
+from ptfile.tensors.tensor import CHECKED_ELEMENT, EXPANDED_COPY, Tensor
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,12 @@ class _Sparse(Attributed):
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raise TensorError unless every index lies inside the shape."""
+        """Raise TensorError unless every index lies inside the shape; LimitError if that would take long to tell."""
+        for table in self.tables():
+            table.afford(table.numel() * CHECKED_ELEMENT)
+        self._check_tables()
+
+    def _check_tables(self) -> None:
         raise NotImplementedError
 
     def _fill(self, target: npt.NDArray[Any]) -> None:
@@ -79,6 +84,7 @@ class _Sparse(Attributed):
         if cost > EXPANDED_COPY:
             problem = f"the dense elements of a sparse tensor of shape {self.shape} take too much memory"
             raise LimitError(problem, limit="expanded_copy", allowed=EXPANDED_COPY, actual=cost, fix="Use its values()")
+        self._values.afford(self._values.nbytes)
         dense = zeros(self.shape, dtype=self.dtype, device=self.device)
         self._fill(dense.writable_array())
         return dense
@@ -149,7 +155,7 @@ class SparseTensor(_Sparse):
     def tables(self) -> tuple[Tensor, ...]:
         return (self._indices,)
 
-    def check(self) -> None:
+    def _check_tables(self) -> None:
         indices = self._indices.numpy()
         bounds = np.array(self.shape[: self.sparse_dim()], np.int64).reshape(-1, 1)
         if indices.size and not ((indices >= 0) & (indices < bounds)).all():
@@ -255,7 +261,7 @@ class SparseCompressedTensor(_Sparse):
     def tables(self) -> tuple[Tensor, ...]:
         return self._compressed_indices, self._plain_indices
 
-    def check(self) -> None:
+    def _check_tables(self) -> None:
         pointers = self._compressed_indices.numpy().astype(np.int64)
         indices = self._plain_indices.numpy()
         rows, columns = self._grid()
@@ -268,18 +274,14 @@ class SparseCompressedTensor(_Sparse):
             raise TensorError(f"an index of a {self.layout} tensor lies outside its shape {self.shape}")
 
     def _fill(self, target: npt.NDArray[Any]) -> None:
-        batch_shape = self.shape[: self._batch]
-        height, width = self._block
+        (height, width), (rows, columns), dense = self._block, self._grid(), self.shape[self._batch + 2 :]
         pointers, indices = self._compressed_indices.numpy(), self._plain_indices.numpy()
-        values = self._values.values_array()
-        for batch in np.ndindex(*batch_shape):
-            lines = np.repeat(np.arange(self._lines), np.diff(pointers[batch]))
-            rows, columns = lines, indices[batch]
-            if COMPRESSED[self.layout.name] == "column":
-                rows, columns = columns, rows
-            for row, column, value in zip(rows.tolist(), columns.tolist(), values[batch], strict=True):
-                place = (slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width))
-                target[batch][place] += value
+        steps = np.diff(pointers).reshape(numel(self.shape[: self._batch]), self._lines)  # elements of each line
+        batches, lines = (np.repeat(place.reshape(-1), steps.reshape(-1)) for place in np.indices(steps.shape))
+        places = (lines, indices.reshape(-1)) if COMPRESSED[self.layout.name] == "row" else (indices.reshape(-1), lines)
+        blocks = target.reshape(len(steps), rows, height, columns, width, *dense).swapaxes(2, 3)
+        values = self._values.values_array().reshape(indices.size, height, width, *dense)
+        np.add.at(blocks, (batches, *places), values)
 
     def torch(self) -> torch.Tensor:
         """The same as a sparse `torch.Tensor`, checked."""

@@ -34,6 +34,8 @@ A few bytes of a file can describe a view of 2**60 elements, all of them the sam
 """
 LIST_ITEM = 64
 """Bytes that an element costs in a list, roughly."""
+CHECKED_ELEMENT = 16
+"""Bytes that an index costs while it is checked, at most."""
 
 
 class Tensor(View, NumpyProtocols):

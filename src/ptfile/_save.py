@@ -65,6 +65,28 @@ def save(
     >>> buffer = io.BytesIO()
     >>> ptfile.save(ptfile.tensor([0, 1, 2, 3, 4]), buffer)
     """
+    prepared, sink = prepare(
+        obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record,
+        storages=storages, storage_alignment=storage_alignment, checksum=checksum, fsync=fsync,
+    )  # fmt: skip
+    with sink:
+        prepared.write(sink)
+
+
+def prepare(
+    obj: object,
+    f: Path | Writable,
+    pickle_module: Any,
+    pickle_protocol: int,
+    is_zip: bool,
+    byte_order_last: bool,
+    *,
+    storages: str,
+    storage_alignment: int,
+    checksum: bool,
+    fsync: bool,
+) -> tuple[ZipSave | LegacySave, Sink]:
+    """An object ready to be written, and where: all of `save` that comes before anything is opened."""
     if pickle_protocol == 0:
         problem = "with pickle_protocol=0 a file has only text for its storages, which PyTorch cannot read"
         raise UnsupportedError(problem, fix="Leave it at 2")
@@ -85,12 +107,7 @@ def save(
     if storages == "reachable":
         reachable = ReachableStorages(obj, **how)
         how |= {"storages": reachable, "reducers": reachable.reducers}
-    prepared: ZipSave | LegacySave
-    if _use_new_zipfile_serialization:
-        root = root_for_path(path) if path is not None else root_for_stream()
-        options = ZipOptions(not _disable_byteorder_record, storage_alignment, checksum)
-        prepared = ZipSave(obj, root, options=options, **how)
-    else:
-        prepared = LegacySave(obj, **how)
-    with sink:
-        prepared.write(sink)
+    if not is_zip:
+        return LegacySave(obj, **how), sink
+    root = root_for_path(path) if path is not None else root_for_stream()
+    return ZipSave(obj, root, options=ZipOptions(not byte_order_last, storage_alignment, checksum), **how), sink

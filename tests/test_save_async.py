@@ -393,13 +393,33 @@ class TestTheEndOfAProgram:
     @posix
     def test_an_interrupted_call_saves_nothing(self, tmp_path: Path) -> None:
         """By a signal, while it waits for the bytes to be written."""
-        script = "import signal\nptfile.save(old, 'model.pt')\n"
-        stop = "lambda done, total: done > total / 2 and os.kill(os.getpid(), signal.SIGINT)"
-        result = run(tmp_path, f"{script}ptfile.save_async([old, new], 'model.pt', memory=0, progress={stop})")
+        script = """
+import signal
+ptfile.save(old, "model.pt")
+times = iter([1])
+
+def progress(done, total):
+    if done > total / 2 and next(times, 0):
+        os.kill(os.getpid(), signal.SIGINT)
+
+ptfile.save_async([old, new], "model.pt", memory=0, progress=progress)
+"""
+        result = run(tmp_path, script)
 
         assert "KeyboardInterrupt" in result.stderr
         np.testing.assert_array_equal(ptfile.load(tmp_path / "model.pt"), np.float32(0))
         assert os.listdir(tmp_path) == ["model.pt"]
+
+    @posix
+    @pytest.mark.parametrize("memory", [0, 10**8])
+    def test_a_program_can_be_interrupted_again_and_again(self, tmp_path: Path, memory: int) -> None:
+        """It ends, and the file is the old one or the new one, whole."""
+        script = "import signal\nptfile.save([old, old], 'model.pt')\n"
+        stop = "lambda done, total: os.kill(os.getpid(), signal.SIGINT)"
+        run(tmp_path, f"{script}ptfile.save_async([new, new], 'model.pt', memory={memory}, progress={stop})")
+
+        first, second = ptfile.load(tmp_path / "model.pt")
+        np.testing.assert_array_equal(first, second)
 
 
 FORK = """

@@ -32,6 +32,9 @@ Progress = Callable[[int, int], object]
 _SMALL = 64 << 10
 """Bytes below which numpy's way to copy them takes longer."""
 
+_PATIENCE = 1.0
+"""Seconds after which the writer looks whether an interrupted caller could not even say so."""
+
 
 class Prepared(Protocol):
     """An object ready to be written: a `ZipSave`, a `LegacySave`."""
@@ -109,7 +112,7 @@ class Pipe:
         for payload in payloads:
             if not self._send(payload, memory):
                 return  # the save has failed: its future says why
-        with self._writer.changed:
+        with self._writer.lock:
             self._source = None
             self._is_whole = True
             self._writer.changed.notify_all()
@@ -118,13 +121,13 @@ class Pipe:
         """Whether it was sent. If not, nobody wants it any more."""
         nbytes = memoryview(payload).nbytes
         changed = self._writer.changed
-        with changed:
+        with self._writer.lock:
             changed.wait_for(lambda: self._is_closed or self._writer.has_room(nbytes, memory))
             if self._is_closed:
                 return False
             self._take(nbytes)
         sent = payload if nbytes > memory else _copied(payload, nbytes)
-        with changed:
+        with self._writer.lock:
             self._waiting.append(sent)
             changed.notify_all()
             if sent is payload and nbytes > memory:
@@ -133,8 +136,8 @@ class Pipe:
 
     def interrupt(self) -> None:
         """The caller sends no more, and not all was sent."""
-        with self._writer.changed:
-            self._is_interrupted = True
+        self._is_interrupted = True  # before anything that a second interrupt could prevent
+        with self._writer.lock:
             self._writer.changed.notify_all()
 
     def __iter__(self) -> Iterator[Buffer]:
@@ -143,9 +146,10 @@ class Pipe:
         received: list[Buffer] = []
         nbytes = 0
         while True:
-            with changed:
+            with self._writer.lock:
                 self._take(-nbytes)
-                changed.wait_for(lambda: self._waiting or self._is_whole or self._is_interrupted)
+                while not (self._waiting or self._is_whole or self._is_interrupted):
+                    changed.wait(_PATIENCE)
                 if self._is_interrupted:
                     raise InterruptedError("the call that saves was interrupted")
                 if not self._waiting:
@@ -156,7 +160,7 @@ class Pipe:
 
     def close(self) -> None:
         """Nobody wants the bytes any more, or the last has been written."""
-        with self._writer.changed:
+        with self._writer.lock:
             self._is_closed = True
             self._take(-self._taken)
             self._waiting.clear()
@@ -185,7 +189,8 @@ class Writer:
     """The thread that writes, while there is something to write, and what it has still to do."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()  # entered as it is: a condition enters it in Python, where an interrupt may come
+        self.changed = threading.Condition(self.lock)
         self.taken = 0
         """Bytes of copies that are not yet written."""
         self._turn = threading.Lock()
@@ -231,7 +236,7 @@ class Writer:
         return not self.taken or self.taken + nbytes <= memory
 
     def _start(self, save: _Save) -> None:
-        with self.changed:
+        with self.lock:
             self._saves.append(save)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ptfile-save", daemon=False)
@@ -249,12 +254,12 @@ class Writer:
             save.pipe.close()
             if is_wanted:
                 save.future.settle(error)
-            with self.changed:
+            with self.lock:
                 self._saves.popleft()
             del save, error  # the future may be the last that anybody holds of them
 
     def _next(self) -> _Save | None:
-        with self.changed:
+        with self.lock:
             if not self._saves:
                 self._thread = None
                 return None

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,17 @@ class TestMemory:
 
         assert not saving.done()
         assert WRITER.taken > 2_400_000
+
+    @pytest.mark.parametrize("options", [{}, LEGACY])
+    def test_what_was_copied_is_let_go(self, gate: Gate, options: dict[str, Any]) -> None:
+        """The caller may have made it for the save alone."""
+        tensor = ptfile.ones(100_000)
+        storage = weakref.ref(tensor.untyped_storage())
+        saving = ptfile.save_async(tensor, gate, **options)
+        del tensor
+
+        assert storage() is None
+        assert not saving.done()
 
     def test_it_is_given_back_when_a_save_fails(self, tmp_path: Path, gate: Gate) -> None:
         """What has failed needs no copies."""

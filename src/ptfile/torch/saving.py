@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from concurrent.futures import Future
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import serialization
 from torch.utils.serialization import config
 
+from ptfile._background import WRITER, Progress, absolute
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
@@ -47,6 +49,31 @@ def save(
     )
     with sink:
         prepared.write(sink)
+
+
+def save_async(
+    obj: object,
+    f: Path | Writable,
+    pickle_module: Any = pickle,
+    pickle_protocol: int = serialization.DEFAULT_PROTOCOL,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+    *,
+    fsync: bool = False,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Future[None]:
+    """Save an object as `save` does, but write it while the program goes on: `ptfile.save_async`, for torch objects.
+
+    The tensors may be changed as soon as this returns; those of other devices have been copied from them. PyTorch's
+    settings are taken as they are now.
+    """
+    if isinstance(f, (str, os.PathLike)):
+        f = absolute(os.fspath(f))
+    prepared, sink = _prepare(
+        obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record, fsync
+    )
+    return WRITER.save(prepared, sink, memory, progress)
 
 
 def _prepare(

@@ -99,14 +99,15 @@ class Pipe:
         """What was sent and not yet received."""
         self._taken = 0
         """Bytes that are waiting, or being written."""
-        self._is_whole = self._is_interrupted = self._is_closed = False
+        self._is_flowing = self._is_whole = self._is_interrupted = self._is_closed = False
         self._source: object = None
         """Whose bytes are sent. They live no longer than it, and an interrupted caller may let go of it."""
 
     def fill(self, payloads: Iterable[Buffer], memory: int) -> None:
         """Copy bytes and send the copies, at most `memory` bytes ahead of what has been written.
 
-        What is larger than that is sent as it is, and waited for.
+        What is larger than that is sent as it is, and waited for. Nothing is written before it has to be: to copy while
+        another thread writes takes up to twice as long, and the caller waits for the copies.
         """
         self._source = payloads
         for payload in payloads:
@@ -114,23 +115,27 @@ class Pipe:
                 return  # the save has failed: its future says why
         with self._writer.lock:
             self._source = None
-            self._is_whole = True
+            self._is_flowing = self._is_whole = True
             self._writer.changed.notify_all()
 
     def _send(self, payload: Buffer, memory: int) -> bool:
         """Whether it was sent. If not, nobody wants it any more."""
         nbytes = memoryview(payload).nbytes
+        is_too_large = nbytes > memory
         changed = self._writer.changed
         with self._writer.lock:
+            if is_too_large or not self._writer.has_room(nbytes, memory):
+                self._is_flowing = True
+                changed.notify_all()
             changed.wait_for(lambda: self._is_closed or self._writer.has_room(nbytes, memory))
             if self._is_closed:
                 return False
             self._take(nbytes)
-        sent = payload if nbytes > memory else _copied(payload, nbytes)
+        sent = payload if is_too_large else _copied(payload, nbytes)
         with self._writer.lock:
             self._waiting.append(sent)
             changed.notify_all()
-            if sent is payload and nbytes > memory:
+            if is_too_large:
                 changed.wait_for(lambda: self._is_closed or not self._taken)
             return not self._is_closed
 
@@ -148,7 +153,7 @@ class Pipe:
         while True:
             with self._writer.lock:
                 self._take(-nbytes)
-                while not (self._waiting or self._is_whole or self._is_interrupted):
+                while not ((self._waiting and self._is_flowing) or self._is_whole or self._is_interrupted):
                     changed.wait(_PATIENCE)
                 if self._is_interrupted:
                     raise InterruptedError("the call that saves was interrupted")

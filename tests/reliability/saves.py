@@ -26,6 +26,8 @@ will not give it one in the end; through one with a name, as large saves do on o
 has left removed."""
 WAYS: tuple[Way, ...] = ("named", "nameless", "refused", "swept")
 NAME = "model.pt"
+LEFT = f".{NAME}.0123abcd.tmp"
+"""What a killed save has left, for those that sweep."""
 TEMPORARY = re.compile(rf"\.{NAME}\.[0-9a-f]{{8}}\.tmp")
 _HOURS_AGO = 7200
 
@@ -91,7 +93,7 @@ class Case:
             (self._elsewhere / NAME).write_bytes(self.old)
             self.path.symlink_to(self._elsewhere / NAME)
         if self.kind.way == "swept":
-            left = self.path.resolve().parent / f".{NAME}.0123abcd.tmp"
+            left = self.path.resolve().parent / LEFT
             left.write_bytes(b"left over")
             os.utime(left, (left.stat().st_mtime - _HOURS_AGO,) * 2)
 

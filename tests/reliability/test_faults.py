@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ptfile.sinks import folder
-from tests.reliability import faults
-from tests.reliability.saves import TEMPORARY, WAYS, Kind, Library, kinds
+from tests.reliability import faults, interrupts
+from tests.reliability.saves import LEFT, TEMPORARY, WAYS, Kind, Library, Way, kinds
 
 LIBRARIES: tuple[Library, ...] = (
     ("ptfile.save", "ptfile.torch.save") if importlib.util.find_spec("torch") else ("ptfile.save",)
@@ -45,3 +45,14 @@ def test_whatever_fails_the_old_file_or_the_new_one_is_there_whole(kind: Kind, t
             assert fault.others == (), fault
         assert all(TEMPORARY.fullmatch(name) for name in fault.others), fault
     assert {"open", "write", "close", "replace"} <= seen
+
+
+@pytest.mark.parametrize("way", sorted({kind.way for kind in KINDS}))
+def test_an_interrupt_leaves_the_old_file_or_the_new_one_and_no_other(way: Way, tmp_path: Path) -> None:
+    """Ctrl-C at any instruction of the sinks, also on the way into `__exit__`, where no handler is."""
+    places = set()
+    for interrupt in interrupts.interrupts(Kind(fsync=True, way=way), tmp_path):
+        places.add(interrupt.place)
+        assert interrupt.found in ("old", "new"), interrupt
+        assert interrupt.others in ((), (LEFT,) if way == "swept" else ()), interrupt
+    assert any("__exit__, call" in place for place in places)

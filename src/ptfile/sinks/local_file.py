@@ -57,8 +57,8 @@ class FileSink:
         self._old: os.stat_result | None = None
         self._fsync = fsync
         self._expected: int | None = None
-        self._process = os.getpid()
         self.name = os.fspath(path)
+        self._process = os.getpid()  # the last: from here on there may be something to clean up
 
     def __enter__(self) -> Self:
         try:
@@ -121,7 +121,7 @@ class FileSink:
 
     def __del__(self) -> None:
         # An interrupt can come on the way into `__exit__` or inside `_abort`. A forked child leaves it to its parent.
-        if (self._file >= 0 or self._temporary is not None) and self._process == os.getpid():
+        if getattr(self, "_process", None) == os.getpid() and (self._file >= 0 or self._temporary is not None):
             self._abort()
 
     def _open(self) -> None:
@@ -246,7 +246,7 @@ class FileSink:
         if error.errno is None or (error.filename == self.name and error.filename2 is None):
             return error
         text = error.strerror
-        if self._expected is not None and text == os.strerror(error.errno):
+        if self._folder is not None and self._expected is not None and text == os.strerror(error.errno):
             text = explained(error.errno, self._file, self._expected)
         return OSError(error.errno, text, self.name)
 

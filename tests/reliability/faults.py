@@ -41,13 +41,13 @@ class Fault:
     """Files that are open and were not before."""
 
 
-def refuse_links(kind: Kind) -> Answer:
-    """The system, but for the way of saves in which it gives no names."""
+def usual(kind: Kind) -> Answer:
+    """The system, but that it does not wait for the disk, and in one way of saving gives no names."""
 
     def answer(operation: Operation, number: int) -> Any:
         if kind.way == "refused" and operation.name == "link":
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-        return as_it_is(operation, number)
+        return None if operation.name.startswith("fsync") else as_it_is(operation, number)
 
     return answer
 
@@ -64,7 +64,7 @@ class _Failing:
 
     def __call__(self, operation: Operation, number: int) -> Any:
         if number != self._nth:
-            return refuse_links(self._kind)(operation, number)
+            return usual(self._kind)(operation, number)
         if self._mode in ("takes a part", "takes nothing"):
             if operation.name != "write":
                 return as_it_is(operation, number)

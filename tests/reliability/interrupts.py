@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from ptfile import sinks
-from tests.reliability.faults import refuse_links
+from tests.reliability.faults import usual
 from tests.reliability.saves import Case, Kind
 from tests.reliability.system import replaced_system
 
@@ -64,7 +64,7 @@ def interrupts(kind: Kind, folder: Path, *, opcodes: bool = False) -> Iterator[I
 
 def _save(case: Case, interrupting: _Interrupting) -> None:
     before = sys.gettrace()
-    with warnings.catch_warnings(), replaced_system(refuse_links(case.kind)):
+    with warnings.catch_warnings(), replaced_system(usual(case.kind)):
         warnings.simplefilter("ignore", ResourceWarning)  # of a folder's listing that was left halfway
         try:
             sys.settrace(interrupting)

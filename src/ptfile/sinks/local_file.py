@@ -77,9 +77,10 @@ class FileSink:
         if self._folder is None or not (self._fsync or size >= LARGE):
             return
         try:
-            sweep(self._folder, self._base, os.fstat(self._file).st_mtime)
             if size >= LARGE:
                 self._go_nameless(self._folder)
+            sweep(self._folder, self._base, os.fstat(self._file).st_mtime)
+            if size >= LARGE:
                 check_room(self._file, size)
         except OSError as error:
             raise self._named(error) from error

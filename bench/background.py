@@ -54,9 +54,12 @@ def background(tree: object, path: Path, fsync: bool, name: str, step: Callable[
     """Seconds: of the call, and until the file is there. With steps, the share of their speed that was left."""
     end = time.perf_counter() + 0.5
     alone = steps(step, lambda: time.perf_counter() > end) if step else 0.0
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.thread_time()
     saving = ptfile.save_async(tree, path, fsync=fsync)
-    times = {f"{name}: the call": time.perf_counter() - started}
+    times = {
+        f"{name}: the call": time.perf_counter() - started,
+        f"{name}: the call, time of the processor": time.thread_time() - processor,
+    }
     if step:
         times[f"{name}: steps go on at"] = steps(step, saving.done) / alone
     saving.result()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 _UNKNOWN = 4 << 30
 """Bytes to reckon with where the system does not say."""
+_SYSTEM = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 """The limits of a container, as it sees them itself."""
 
 
-def available(system: Path = Path("/proc/meminfo"), group: Path = _GROUP) -> int:
+def available(system: Path = _SYSTEM, group: Path = _GROUP) -> int:
     """Bytes that can be had without swapping, and without being ended for it in a container; 4 GiB if nobody knows."""
     return min(_of_system(system), _of_group(group))
 

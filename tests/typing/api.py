@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 from collections import OrderedDict
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def save_anywhere(value: object, name: str, path: Path, entry: os.DirEntry[str])
     with path.open("wb") as file:
         ptfile.save(value, file)
     assert_type(ptfile.digest(path), str)
+    saving = ptfile.save_async(
+        value, path, fsync=True, memory=1 << 30, progress=lambda done, total: print(done / total)
+    )
+    assert_type(saving, Future[None])
 
 
 def load_anything(path: Path) -> None:

@@ -54,7 +54,7 @@ def open_format(source: Source, limits: Limits) -> FormatReader:
             return LegacyFormatReader(source, limits)
         if kind is Kind.TAR:
             return TarFormatReader(source, limits)
-        raise no_checkpoint(kind, head, source)
+        raise no_checkpoint(kind, head, source, limits)
 
 
 def _zip_reader(source: Source, limits: Limits) -> ZipReader:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import stat
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,7 @@ def test_a_sink_is_told_what_it_will_get(
 ) -> None:
     """To the byte, before the first one."""
     sink = Told()
-    monkeypatch.setattr(_save, "FileSink", lambda *_, **__: sink)
+    monkeypatch.setattr(_save, "open_sink", lambda *_, **__: sink)
     ptfile.save({"rows": ptfile.arange(40_000)[100:20_000], **VALUE}, "model.pt", storages=storages, **options)
 
     assert sink.told == [sink.written]
@@ -134,3 +136,17 @@ def test_room_that_is_left_is_not_announced() -> None:
 
     assert sink.told == [sink.written]
     assert sink.written < 20_000
+
+
+@pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
+def test_what_was_saved_is_let_go(options: dict[str, Any]) -> None:
+    """At once, not when the collector of circles comes by: it may be most of the memory that there is."""
+    tensor = ptfile.ones(1000)
+    storage = weakref.ref(tensor.untyped_storage())
+    gc.disable()
+    try:
+        ptfile.save({"weight": tensor, "layers": [1, {"a": 2}]}, io.BytesIO(), **options)
+        del tensor
+        assert storage() is None
+    finally:
+        gc.enable()

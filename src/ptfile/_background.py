@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ptfile._memory import available
-from ptfile._types import Buffer
+from ptfile._types import Buffer, Path, Writable
 from ptfile.sinks import Sink
+from ptfile.stores.urls import is_url
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.11 has it in `typing`
@@ -326,9 +327,11 @@ class Counted:
         self._sink.__exit__(kind, error, trace)
 
 
-def absolute(path: str) -> str:
-    """A path that stays the same when the program changes its working directory. Slashes and links stay as they are."""
-    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
+def in_this_folder(f: Path | Writable) -> Path | Writable:
+    """What stands for the same file when the program has changed its working directory. Slashes and links stay."""
+    if isinstance(f, (str, os.PathLike)) and not is_url(f):
+        return os.path.join(os.getcwd(), f)  # noqa: PTH109, PTH118  (pathlib would lose what paths say)
+    return f
 
 
 WRITER = Writer()

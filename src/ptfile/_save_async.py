@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from typing import TYPE_CHECKING, Any, Literal
 
 from ptfile._save import DEFAULT_PROTOCOL, prepare
 from ptfile._types import Path, Writable
 from ptfile.containers.zip_writer import ALIGNMENT
+from ptfile.stores.urls import StorageOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ def save_async(
     storage_alignment: int = ALIGNMENT,
     checksum: bool = True,
     fsync: bool = False,
+    storage_options: StorageOptions = None,
     memory: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Future[None]:
@@ -57,12 +58,11 @@ def save_async(
     >>> ptfile.load("weights.pt")
     tensor([0., 0., 0.])
     """
-    from ptfile._background import WRITER, absolute  # a program that never saves so need not import what it takes
+    from ptfile._background import WRITER, in_this_folder  # a program that never saves so need not import what it takes
 
-    if isinstance(f, (str, os.PathLike)):
-        f = absolute(os.fspath(f))
     prepared, sink = prepare(
-        obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record,
-        storages=storages, storage_alignment=storage_alignment, checksum=checksum, fsync=fsync,
+        obj, in_this_folder(f), pickle_module, pickle_protocol, _use_new_zipfile_serialization,
+        _disable_byteorder_record, storages=storages, storage_alignment=storage_alignment, checksum=checksum,
+        fsync=fsync, storage_options=storage_options,
     )  # fmt: skip
     return WRITER.save(prepared, sink, memory, progress)

@@ -15,7 +15,7 @@ import torch
 from torch import serialization
 from torch.utils.serialization import config
 
-from ptfile._background import WRITER, Progress, absolute
+from ptfile._background import WRITER, Progress, in_this_folder
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
@@ -68,11 +68,10 @@ def save_async(
     The tensors may be changed as soon as this returns; those of other devices have been copied from them. PyTorch's
     settings are taken as they are now.
     """
-    if isinstance(f, (str, os.PathLike)):
-        f = absolute(os.fspath(f))
     prepared, sink = _prepare(
-        obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record, fsync
-    )
+        obj, in_this_folder(f), pickle_module, pickle_protocol, _use_new_zipfile_serialization,
+        _disable_byteorder_record, fsync,
+    )  # fmt: skip
     return WRITER.save(prepared, sink, memory, progress)
 
 
@@ -112,7 +111,7 @@ def _prepare(
         checksum=config.save.compute_crc32,
         contents=not serialization._serialization_tls.skip_data,
     )
-    return ZipSave(obj, root, options=options, **how), sink
+    return ZipSave(obj, root, tensors=storages.plain_tensors(), options=options, **how), sink
 
 
 def _sink(f: Any, fsync: bool) -> Sink:

@@ -1,8 +1,9 @@
 """Saves that are killed, at every operation and after every so many bytes, and saves for which the disk is too small.
 
+    python -m tests.reliability.kills FOLDER operations
     python -m tests.reliability.kills FOLDER LIBRARY...
 
-prints what came of it, as JSON. A process of its own, because it forks a child for each save.
+print what came of it, as JSON. A process of its own, because it forks a child for each save.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+from unittest import mock
 
+from ptfile.sinks import space
 from tests.reliability.faults import count_operations, usual
 from tests.reliability.saves import TEMPORARY, Case, Kind, Library, Way, kinds
 from tests.reliability.system import Operation, replaced_system
@@ -45,6 +48,8 @@ class End(NamedTuple):
     """"killed", "error" or "saved"."""
     before: str
     found: str
+    bytes_left: int
+    """In all that is left beside the file."""
     others: tuple[str, ...]
 
     @property
@@ -53,12 +58,12 @@ class End(NamedTuple):
         return all(TEMPORARY.fullmatch(name) for name in self.others)
 
 
-def ends(folder: Path, libraries: Sequence[Library]) -> list[End]:
-    """Have it done in another process."""
-    command = [sys.executable, "-m", "tests.reliability.kills", str(folder), *libraries]
+def ends(folder: Path, *what: Literal["operations"] | Library) -> list[End]:
+    """Have it done in another process: saves killed at operations, or ended after some bytes by these libraries."""
+    command = [sys.executable, "-m", "tests.reliability.kills", str(folder), *what]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True)
-    return [End(*fields[:-1], tuple(fields[-1])) for fields in json.loads(done.stdout)]
+    return [End._make([*fields[:-1], tuple(fields[-1])]) for fields in json.loads(done.stdout)]
 
 
 def killed_at_operations(kind: Kind, folder: Path) -> Iterator[End]:
@@ -99,7 +104,9 @@ def _save_within(case: Case, limit: int, how: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if how == "bytes" else signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    case.save()
+    # A large save would look, and end before it begins.
+    with mock.patch.object(space, "_limit", return_value=None) if how == "bytes" else contextlib.nullcontext():
+        case.save()
 
 
 def _end(case: Case, how: str, save: Callable[[], None], where: Callable[[], str]) -> End:
@@ -119,21 +126,20 @@ def _end(case: Case, how: str, save: Callable[[], None], where: Callable[[], str
     said = "killed" if killed else {0: "saved", _ERROR: "error"}[os.WEXITSTATUS(status)]
     kind = case.kind
     about = (kind.library, kind.legacy, kind.way, kind.fsync)
-    return End(*about, how, where(), said, case.before, case.found(), tuple(case.others()))
+    return End(*about, how, where(), said, case.before, case.found(), case.bytes_left(), tuple(case.others()))
 
 
-def _all(folder: Path, libraries: Sequence[Library]) -> Iterator[End]:
-    for library in libraries:
+def _all(folder: Path, what: Sequence[Any]) -> Iterator[End]:
+    if list(what) == ["operations"]:
+        for kind in kinds("ptfile.save"):
+            yield from killed_at_operations(kind, folder / f"{kind} killed")
+        return
+    for library in what:
         ways: tuple[Way, ...] = ("named",) if library == "torch.save" else ("named", "nameless")
         for legacy, way, how in product((False, True), ways, ("bytes", "full")):
             kind = Kind(library, legacy, way=way)
             yield from ended_after_bytes(kind, folder / f"{kind} {how}", how)
-        if library == "ptfile.save":
-            for kind in kinds(library):
-                if kind.place == "old":
-                    yield from killed_at_operations(kind, folder / str(kind))
 
 
 if __name__ == "__main__":
-    arguments: Any = sys.argv[2:]
-    print(json.dumps(list(_all(Path(sys.argv[1]), arguments))))
+    print(json.dumps(list(_all(Path(sys.argv[1]), sys.argv[2:]))))

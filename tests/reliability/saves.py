@@ -48,9 +48,11 @@ class Kind:
 
 def kinds(library: Library, ways: tuple[Way, ...] = WAYS) -> list[Kind]:
     """Each way with each choice of the others, once at least; of the drop-in, which has the same sink, some."""
-    many = product((False,), (False, True), ("new", "old", "link"), ways)
-    legacy = product((True,), (False, True), ("old",), ways)
-    some = product((False, True), (False,), ("old",), ways)
+    places: tuple[Place, ...] = ("new", "old", "link")
+    old = places[1:2]
+    many = product((False,), (False, True), places, ways)
+    legacy = product((True,), (False, True), old, ways)
+    some = product((False, True), (False,), old, ways)
     return [Kind(library, *choice) for choice in ([*many, *legacy] if library == "ptfile.save" else some)]
 
 
@@ -87,9 +89,9 @@ class Case:
 
     def prepare(self) -> None:
         """Put in place what is there before."""
-        for folder in (self.folder, self._elsewhere):
-            for name in os.listdir(folder):
-                (folder / name).unlink()
+        for place in (self.folder, self._elsewhere):
+            for name in os.listdir(place):
+                (place / name).unlink()
         if self.kind.place == "old":
             self.path.write_bytes(self.old)
         elif self.kind.place == "link":
@@ -129,5 +131,9 @@ class Case:
         return "none" if self.kind.place == "new" else "old"
 
     def others(self) -> list[str]:
-        """What else is in the folder of the file."""
-        return sorted(set(os.listdir(self.path.resolve().parent)) - {NAME})
+        """What else is in the folder of the file, and was not there before."""
+        return sorted(set(os.listdir(self.path.resolve().parent)) - {NAME, LEFT})
+
+    def bytes_left(self) -> int:
+        """The bytes of all that."""
+        return sum((self.path.resolve().parent / name).stat().st_size for name in self.others())

@@ -83,7 +83,7 @@ class FileSink:
         try:
             if size >= LARGE:
                 self._go_nameless(self._folder)
-            sweep(self._folder, self._base, os.fstat(self._file).st_mtime)
+            sweep(self._folder, self._base, os.fstat(self._file).st_mtime, self._temporary)
             if size >= LARGE:
                 check_room(self._file, size)
             if size >= LARGE and self._fsync:

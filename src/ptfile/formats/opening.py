@@ -83,5 +83,5 @@ def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:
     head = source.peek(HEAD_SIZE)
     kind = sniff(head, source.size if len(head) == HEAD_SIZE else len(head))
     if kind not in (Kind.ZIP, Kind.TAR):
-        raise no_checkpoint(kind, head, MemorySource(head, source.name))
+        raise no_checkpoint(kind, head, MemorySource(head, source.name), limits)
     return open_format(MemorySource(source.rest(), source.name), limits)

@@ -113,7 +113,7 @@ class Pipe:
         self._source = payloads
         for payload in payloads:
             if not self._send(payload, memory):
-                return  # the save has failed: its future says why
+                break  # the save has failed: its future says why
         with self._writer.lock:
             self._source = None
             self._is_flowing = self._is_whole = True

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import stat
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import Self
 
 import ptfile
+from ptfile import _save
+from ptfile._types import Buffer
+from ptfile.formats.zip_format import ZipOptions, ZipSave
 
 VALUE = {"weight": ptfile.arange(40_000), "epoch": 3}
 FORMATS: dict[str, dict[str, Any]] = {"zip": {}, "legacy": {"_use_new_zipfile_serialization": False}}
@@ -83,3 +89,64 @@ def test_what_has_no_descriptor_cannot_be_durable() -> None:
         ptfile.save(VALUE, buffer, fsync=True)
 
     assert buffer.getvalue() == b""
+
+
+class Told:
+    """A sink that only counts."""
+
+    name = "Told"
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+        self.written = 0
+
+    def expect(self, size: int) -> None:
+        assert self.written == 0
+        self.told.append(size)
+
+    def write(self, data: Buffer) -> None:
+        self.written += memoryview(data).nbytes
+
+    def skip(self, length: int) -> None:
+        """What is skipped does not count."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("storages", ["whole", "reachable"])
+@pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
+def test_a_sink_is_told_what_it_will_get(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], storages: Any
+) -> None:
+    """To the byte, before the first one."""
+    sink = Told()
+    monkeypatch.setattr(_save, "open_sink", lambda *_, **__: sink)
+    ptfile.save({"rows": ptfile.arange(40_000)[100:20_000], **VALUE}, "model.pt", storages=storages, **options)
+
+    assert sink.told == [sink.written]
+
+
+def test_room_that_is_left_is_not_announced() -> None:
+    """It takes no space on the disk."""
+    sink = Told()
+    ZipSave(VALUE, "model", options=ZipOptions(contents=False)).write(sink)
+
+    assert sink.told == [sink.written]
+    assert sink.written < 20_000
+
+
+@pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
+def test_what_was_saved_is_let_go(options: dict[str, Any]) -> None:
+    """At once, not when the collector of circles comes by: it may be most of the memory that there is."""
+    tensor = ptfile.ones(1000)
+    storage = weakref.ref(tensor.untyped_storage())
+    gc.disable()
+    try:
+        ptfile.save({"weight": tensor, "layers": [1, {"a": 2}]}, io.BytesIO(), **options)
+        del tensor
+        assert storage() is None
+    finally:
+        gc.enable()

@@ -218,6 +218,17 @@ def test_a_file_cut_off_in_its_pickle_cannot_be_repaired() -> None:
     assert "repair" not in result.advice
 
 
+def test_a_file_whose_first_bytes_are_damaged_can_be_repaired() -> None:
+    """The directory knows where all the others are; what else is damaged is named."""
+    data = saved({"weight": ptfile.arange(1000), "bias": ptfile.arange(500)})
+    weight = ptfile.arange(1000).numpy().tobytes()
+    result = verified(b"\0\0" + data[2:].replace(weight, weight[:-1] + b"\1"))
+
+    assert [damage.tensors for damage in result.damage] == [(), ("weight",)]
+    assert result.can_be_repaired
+    assert "ptfile repair" in result.advice
+
+
 def test_a_file_that_is_one_lost_tensor_cannot_be_repaired() -> None:
     """There would be nothing in what is written."""
     for damaged in (changed(saved(WEIGHT), RAW, RAW[:-1] + b"\1"), saved(WEIGHT)[:1200]):

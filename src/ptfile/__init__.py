@@ -13,6 +13,7 @@ from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._repair import LostTensor, Repair, repair
 from ptfile._save import save
+from ptfile._save_async import save_async
 from ptfile._scan import Scan, scan
 from ptfile._verify import Damage, Verification, verify
 from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, UnsafeError, UnsupportedError
@@ -172,6 +173,7 @@ __all__ = [
     "quint8",
     "repair",
     "save",
+    "save_async",
     "scan",
     "state_dict",
     "tensor",

@@ -129,7 +129,7 @@ def _check_format(source: Source, limits: Limits) -> None:
     kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
     if kind in (Kind.LEGACY, Kind.TAR, Kind.SAFETENSORS):
         problem = f"only files of the zip format can be repaired, and it is {kind.looks}: that has no checksums"
-        raise UnsupportedError(problem, file=source.name)
+        raise UnsupportedError(problem, fix="If it loads, save it again: then it has some", file=source.name)
     if kind not in (Kind.ZIP, Kind.ZEROS, Kind.UNKNOWN):  # a zip file may have lost its first bytes
         open_format(source, limits)  # says what it is
 

@@ -12,7 +12,7 @@ from ptfile.errors import UnsupportedError
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.reachable import ReachableStorages
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
-from ptfile.sinks import open_sink
+from ptfile.sinks import Sink, open_sink
 from ptfile.stores.urls import StorageOptions, is_file_url, local_path
 
 DEFAULT_PROTOCOL = 2
@@ -69,6 +69,30 @@ def save(
     >>> buffer = io.BytesIO()
     >>> ptfile.save(ptfile.tensor([0, 1, 2, 3, 4]), buffer)
     """
+    prepared, sink = prepare(
+        obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record,
+        storages=storages, storage_alignment=storage_alignment, checksum=checksum, fsync=fsync,
+        storage_options=storage_options,
+    )  # fmt: skip
+    with sink:
+        prepared.write(sink)
+
+
+def prepare(
+    obj: object,
+    f: Path | Writable,
+    pickle_module: Any,
+    pickle_protocol: int,
+    is_zip: bool,
+    byte_order_last: bool,
+    *,
+    storages: str,
+    storage_alignment: int,
+    checksum: bool,
+    fsync: bool,
+    storage_options: StorageOptions,
+) -> tuple[ZipSave | LegacySave, Sink]:
+    """An object ready to be written, and where: all of `save` that comes before anything is opened."""
     if pickle_protocol == 0:
         problem = "with pickle_protocol=0 a file has only text for its storages, which PyTorch cannot read"
         raise UnsupportedError(problem, fix="Leave it at 2")
@@ -82,12 +106,7 @@ def save(
     if storages == "reachable":
         reachable = ReachableStorages(obj, **how)
         how |= {"storages": reachable, "reducers": reachable.reducers}
-    prepared: ZipSave | LegacySave
-    if _use_new_zipfile_serialization:
-        root = root_for_path(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else root_for_stream()
-        options = ZipOptions(not _disable_byteorder_record, storage_alignment, checksum)
-        prepared = ZipSave(obj, root, options=options, **how)
-    else:
-        prepared = LegacySave(obj, **how)
-    with sink:
-        prepared.write(sink)
+    if not is_zip:
+        return LegacySave(obj, **how), sink
+    root = root_for_path(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else root_for_stream()
+    return ZipSave(obj, root, options=ZipOptions(not byte_order_last, storage_alignment, checksum), **how), sink

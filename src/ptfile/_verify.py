@@ -146,6 +146,8 @@ def verify(
             check(source, runner, limits, findings, progress or _nobody)
         except _FAULTS as error:
             findings.add(error)
+            if kind in (Kind.UNKNOWN, Kind.ZEROS):  # a zip file may have lost its first bytes
+                _look_at_the_rest(source, runner, limits, findings)
         return findings.result()
 
 

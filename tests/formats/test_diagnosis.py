@@ -42,6 +42,22 @@ def test_a_file_cut_off_in_its_pickle_is_cut_off() -> None:
     assert "repair" not in message
 
 
+@pytest.mark.parametrize("start", [b"\0", b"\0\0\0\0", b"abcd"])
+def test_a_file_whose_first_bytes_are_damaged_is_known_by_the_rest(start: bytes) -> None:
+    """All of it can be saved."""
+    message = said(start + WHOLE[len(start) :])
+    assert "its first bytes are damaged" in message
+    assert "ptfile repair" in message
+
+
+def test_the_end_of_the_directory_is_told_if_it_is_damaged() -> None:
+    """By what is there, not by where."""
+    at = WHOLE.rindex(b"PK\6\6")
+    message = said(WHOLE[:at] + b"xxxx" + WHOLE[at + 4 :])
+    assert "the zip64 end is damaged or gone" in message
+    assert "ptfile repair" in message
+
+
 def test_a_tail_of_zeros_is_told() -> None:
     """A file that had its size before its bytes, as some downloads make them."""
     written = WHOLE[:6000].rstrip(b"\0")

@@ -97,8 +97,11 @@ def test_a_stream_that_ends_early_is_the_error_of_a_cut_file(length: int) -> Non
 
 
 def test_every_damaged_bit_is_what_it_is_in_a_file() -> None:
-    """The same value or the same error: nothing is taken on trust because it comes first."""
-    for place in range(0, len(SMALL), 3):
+    """The same value or the same error: nothing is taken on trust because it comes first.
+
+    Of a stream that does not begin as a checkpoint no more is read, so what follows is unknown: its test is below.
+    """
+    for place in range(len(b"PK\3\4"), len(SMALL), 3):
         data = bytearray(SMALL)
         data[place] ^= 1 << place % 8
         assert outcome(Pipe(bytes(data))) == outcome(io.BytesIO(data)), place

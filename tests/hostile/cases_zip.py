@@ -280,7 +280,7 @@ ZIP64 = (
             ("an end far away", "cut off", {"end64_offset": 1 << 62}),
             ("an end at no place", "is said to be at byte", {"end64_offset": (1 << 64) - 1}),
             ("an end of another size", "disagree", {"follow64": 100}),
-            ("no end", "is said to be at byte", {"end64_signature": b"PK\6\5"}),
+            ("no end", "is damaged or gone", {"end64_signature": b"PK\6\5"}),
             ("huge numbers", "", {"records": 0xFFFF, "records_here": 0xFFFF, "records64": 1 << 62,
                                   "directory_size": FULL, "directory_size64": 1 << 63}),
             ("as many records as bytes", "", {"records": 0xFFFF, "records_here": 0xFFFF, "records64": 1 << 40}),

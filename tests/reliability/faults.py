@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.reliability.saves import Case, Kind
-from tests.reliability.system import Operation, as_it_is, replaced_system
+from tests.reliability.system import Answer, Operation, as_it_is, replaced_system
 
 ERRNOS = tuple(
     getattr(errno, name) for name in ("ENOSPC", "EIO", "EDQUOT", "EFBIG", "EACCES", "EINTR") if hasattr(errno, name)
@@ -41,6 +41,17 @@ class Fault:
     """Files that are open and were not before."""
 
 
+def usual(kind: Kind) -> Answer:
+    """The system, but that it does not wait for the disk, and in one way of saving gives no names."""
+
+    def answer(operation: Operation, number: int) -> Any:
+        if kind.way == "refused" and operation.name == "link":
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return None if operation.name.startswith("fsync") else as_it_is(operation, number)
+
+    return answer
+
+
 class _Failing:
     """A system of which the n-th operation goes wrong."""
 
@@ -52,10 +63,8 @@ class _Failing:
         self.failed = ""
 
     def __call__(self, operation: Operation, number: int) -> Any:
-        if self._kind.way == "refused" and operation.name == "link":
-            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
         if number != self._nth:
-            return as_it_is(operation, number)
+            return usual(self._kind)(operation, number)
         if self._mode in ("takes a part", "takes nothing"):
             if operation.name != "write":
                 return as_it_is(operation, number)

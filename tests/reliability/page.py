@@ -1,8 +1,8 @@
-"""The tables of docs/reliability.md that come from flipping bits and from cutting files.
+"""The tables of docs/reliability.md, which are made by its tests.
 
     python -m tests.reliability.page
 
-writes them anew; a test fails while they are out of date.
+writes them anew, in Linux and with PyTorch installed; a test fails while they are out of date.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.reliability.cuts import PLACES, TENSORS, Cut, cuts
+from tests.reliability.faults import Fault, faults
 from tests.reliability.flips import Counts, Flipper, Outcome, small_files
+from tests.reliability.kills import ends
+from tests.reliability.save_page import byte_table, fault_table, kill_table
+from tests.reliability.saves import kinds
+from tests.reliability.table import table
 
 KNOWN = "missing at its end"
 """What `load` says of a cut file when it knows how large it was."""
@@ -67,7 +72,7 @@ def flip_table(counts: Mapping[str, Counts]) -> Iterator[str]:
     ]  # fmt: skip
     every = ("all", *_totals(counts, tuple(part for parts in _ROWS.values() for part in parts)))
     head = ("flipped", "bits", "`load`: error", "the same value", "another value", "`verify` finds it", "does not")
-    yield from _table(head, [*rows, every])
+    yield from table(head, [*rows, every])
     lazy = Counter[tuple[str, Outcome]]()
     for way in ("open", "mmap"):
         for outcome, number in _of(counts, ("storages",), way).items():
@@ -76,7 +81,7 @@ def flip_table(counts: Mapping[str, Counts]) -> Iterator[str]:
     yield "And with the bits of tensors' bytes, by the two ways to leave them for later:"
     yield ""
     columns: tuple[Outcome, ...] = ("error", "same", "different")
-    yield from _table(
+    yield from table(
         ("", "error", "the same value", "another value"),
         [
             (f"`{call}`", *(f"{lazy[way, outcome]:,}" for outcome in columns))
@@ -106,7 +111,7 @@ def cut_table(found: Sequence[Cut]) -> Iterator[str]:
     yield f"A file of {TENSORS} tensors cut off at {PLACES} places, of which every tenth is shown here:"
     yield ""
     shown = [*found[9::10]]
-    yield from _table(
+    yield from table(
         ("bytes left", "tensors before the cut", "salvaged, and equal", "`load` knows how much is missing"),
         [
             (f"{cut.length:,}", str(cut.whole), str(cut.salvaged), _yes("missing at its end" in cut.said))
@@ -126,11 +131,6 @@ def _yes(truth: bool) -> str:
     return "yes" if truth else "no"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows):
-        yield f"| {' | '.join(row)} |"
-
-
 def section(text: str, name: str) -> str:
     """What the page has between the marks of a section."""
     return text.partition(_BEGIN.format(name))[2].partition(_END.format(name))[0].strip("\n")
@@ -143,9 +143,19 @@ def with_section(text: str, name: str, lines: Iterator[str]) -> str:
     return f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{rest.partition(end)[2]}"
 
 
+def save_faults(folder: Path) -> list[Fault]:
+    """Every fault of every kind of `ptfile.save`."""
+    return [fault for kind in kinds("ptfile.save") for fault in faults(kind, folder / f"faults in {kind}")]
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         page = DOCUMENT.read_text("utf-8")
-        page = with_section(page, "bits", flip_table(flip_counts(Path(name))))
-        page = with_section(page, "cuts", cut_table(list(cuts(Path(name)))))
+        page = with_section(page, "bits", flip_table(flip_counts(folder)))
+        page = with_section(page, "cuts", cut_table(list(cuts(folder))))
+        page = with_section(page, "faults", fault_table(save_faults(folder)))
+        page = with_section(page, "kills", kill_table(ends(folder, "operations")))
+        libraries = ends(folder, "ptfile.save", "ptfile.torch.save", "torch.save")
+        page = with_section(page, "bytes", byte_table(libraries))
         DOCUMENT.write_text(page, "utf-8")

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -26,6 +25,8 @@ will not give it one in the end; through one with a name, as large saves do on o
 has left removed."""
 WAYS: tuple[Way, ...] = ("named", "nameless", "refused", "swept")
 NAME = "model.pt"
+LEFT = f".{NAME}.0123abcd.tmp"
+"""What a killed save has left, for those that sweep."""
 TEMPORARY = re.compile(rf"\.{NAME}\.[0-9a-f]{{8}}\.tmp")
 _HOURS_AGO = 7200
 
@@ -46,9 +47,13 @@ class Kind:
 
 
 def kinds(library: Library, ways: tuple[Way, ...] = WAYS) -> list[Kind]:
-    """All of one library; of PyTorch's drop-in, which differs in what comes before the sink, the ordinary places."""
-    places: tuple[Place, ...] = ("new", "old", "link") if library == "ptfile.save" else ("old",)
-    return [Kind(library, *choice) for choice in product((False, True), (False, True), places, ways)]
+    """Each way with each choice of the others, once at least; of the drop-in, which has the same sink, some."""
+    places: tuple[Place, ...] = ("new", "old", "link")
+    old = places[1:2]
+    many = product((False,), (False, True), places, ways)
+    legacy = product((True,), (False, True), old, ways)
+    some = product((False, True), (False,), old, ways)
+    return [Kind(library, *choice) for choice in ([*many, *legacy] if library == "ptfile.save" else some)]
 
 
 def library(name: Library) -> Callable[..., None]:
@@ -73,25 +78,27 @@ class Case:
             self._options["fsync"] = True
         make: Any = ptfile if kind.library == "ptfile.save" else importlib.import_module("torch")
         self._value = {"large": make.arange(numel), **{str(number): make.ones(number) for number in range(30)}}
+        self.folder.mkdir(parents=True)
+        self._elsewhere.mkdir()
         self.old = self._bytes({"large": make.zeros(100)})
         self.new = self._bytes(self._value)
 
     def _bytes(self, value: object) -> bytes:
-        (folder := self._elsewhere / "expected").mkdir(parents=True, exist_ok=True)
-        self._save(value, folder / NAME, **self._options)
-        return (folder / NAME).read_bytes()
+        self._save(value, self._elsewhere / NAME, **self._options)
+        return (self._elsewhere / NAME).read_bytes()
 
     def prepare(self) -> None:
         """Put in place what is there before."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
+        for place in (self.folder, self._elsewhere):
+            for name in os.listdir(place):
+                (place / name).unlink()
         if self.kind.place == "old":
             self.path.write_bytes(self.old)
         elif self.kind.place == "link":
             (self._elsewhere / NAME).write_bytes(self.old)
             self.path.symlink_to(self._elsewhere / NAME)
         if self.kind.way == "swept":
-            left = self.path.resolve().parent / f".{NAME}.0123abcd.tmp"
+            left = self.path.resolve().parent / LEFT
             left.write_bytes(b"left over")
             os.utime(left, (left.stat().st_mtime - _HOURS_AGO,) * 2)
 
@@ -124,5 +131,9 @@ class Case:
         return "none" if self.kind.place == "new" else "old"
 
     def others(self) -> list[str]:
-        """What else is in the folder of the file."""
-        return sorted(set(os.listdir(self.path.resolve().parent)) - {NAME, "expected"})
+        """What else is in the folder of the file, and was not there before."""
+        return sorted(set(os.listdir(self.path.resolve().parent)) - {NAME, LEFT})
+
+    def bytes_left(self) -> int:
+        """The bytes of all that."""
+        return sum((self.path.resolve().parent / name).stat().st_size for name in self.others())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,9 @@ def in_child() -> Callable[..., None]:
     """Call a function in a forked child, and wait for it."""
 
     def run(function: Callable[[], None]) -> None:
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the child starts none and waits for none
+            child = os.fork()
         if not child:
             code = 1
             try:

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 from collections import OrderedDict
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def save_anywhere(value: object, name: str, path: Path, entry: os.DirEntry[str])
         ptfile.save(value, file)
     assert_type(ptfile.digest(path), str)
     ptfile.save(value, "s3://bucket/model.pt", storage_options={"region": "us-east-1"})
+    saving = ptfile.save_async(
+        value, path, fsync=True, memory=1 << 30, progress=lambda done, total: print(done / total)
+    )
+    assert_type(saving, Future[None])
 
 
 def load_anything(path: Path) -> None:

@@ -143,7 +143,9 @@ def _read_end(source: Source) -> tuple[zs.End, int]:
     found_end64 = end64_at >= 0 and tail.startswith(zs.END64_SIGNATURE, end64_at)
     if found_end64 and expected < end64_offset < 1 << 63:
         raise _hole(source.name, end64_offset - expected)
-    if not found_end64 or end64_offset != expected:
+    if not found_end64:
+        raise FormatError("the zip64 end is damaged or gone", file=source.name, offset=max(expected, 0))
+    if end64_offset != expected:
         raise FormatError(f"the zip64 end is said to be at byte {end64_offset}, not at {expected}", file=source.name)
     end64, follow = zs.unpack_end64(tail, end64_at)
     if follow != zs.END64.size - 12 or not _agrees(end, end64):

@@ -21,8 +21,11 @@ _LFS_FIELDS = re.compile(rb"^oid (\S{1,100})\n(?:.*\n)*?size (\d{1,20})$", re.MU
 _HTML_TITLE = re.compile(rb"<title[^>]*>\s*([^<]{1,100}?)\s*<", re.IGNORECASE)
 
 
-def no_checkpoint(kind: Kind, head: bytes, source: Source) -> FormatError:
+def no_checkpoint(kind: Kind, head: bytes, source: Source, limits: Limits) -> FormatError:
     """The error for a file that looks like something else. head: its first bytes, those that `kind` is told by."""
+    if kind in (Kind.UNKNOWN, Kind.ZEROS) and _broken(source, limits) is not None:
+        problem = "it does not begin as a checkpoint, but goes on as one: its first bytes are damaged"
+        return FormatError(problem, fix=REPAIR, file=source.name)
     problem = f"it is no checkpoint of PyTorch: it looks like {kind.looks}"
     if kind is Kind.LFS_POINTER and (fields := _LFS_FIELDS.search(head)):
         problem += f", as the object {_text(fields[1])} of {int(fields[2])} bytes"
@@ -38,12 +41,9 @@ def no_checkpoint(kind: Kind, head: bytes, source: Source) -> FormatError:
 
 def broken_zip(error: FormatError, source: Source, limits: Limits) -> FormatError:
     """The error for a zip file whose directory cannot be read, with how much is missing where that can be known."""
-    text = Python2Text("latin1")  # only names and sizes are looked at
-    try:
-        whole = BrokenZip(source, limits, SafeRunner(limits, "inert", text))
-        size, fix = whole.full_size(), REPAIR if whole.fault else error.fix
-    except PtfileError:
-        size, fix = None, error.fix or AGAIN
+    rest = _broken(source, limits)
+    size = rest.full_size() if rest else None
+    fix = REPAIR if rest and rest.fault else error.fix or AGAIN
     zeros, problem = zeros_at_end(source), error.problem
     if size is not None:
         problem = f"cut off at byte {source.size} of {size}: {size - source.size} bytes are missing at its end"
@@ -54,6 +54,15 @@ def broken_zip(error: FormatError, source: Source, limits: Limits) -> FormatErro
     told = FormatError(problem, fix=fix, file=error.file, record=error.record, offset=error.offset)
     told.__cause__ = error
     return told
+
+
+def _broken(source: Source, limits: Limits) -> BrokenZip | None:
+    """What is left of a zip file; None if that is nothing, or it never was one."""
+    text = Python2Text("latin1")  # only names and sizes are looked at
+    try:
+        return BrokenZip(source, limits, SafeRunner(limits, "inert", text))
+    except PtfileError:
+        return None
 
 
 def _text(raw: bytes) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from ptfile._types import Buffer
 from ptfile.containers.sniff import LEGACY_MAGIC
 from ptfile.formats.legacy_reader import COUNT_SIZE, PROTOCOL_VERSION
 from ptfile.formats.ranges import check_little_endian_machine
@@ -61,14 +62,14 @@ class LegacySave:
         given.
         """
         check_little_endian_machine()
-        self._storages = storages or SavedStorages()
-        ids = _SavedIds(self._storages, key, source_code_of or _SourceCodeOfNames())
+        storages = storages or SavedStorages()
+        ids = _SavedIds(storages, key, source_code_of or _SourceCodeOfNames())
         encoder = Encoder(
             REDUCERS if reducers is None else reducers,
             ids.persistent_id,
             pickle_module=pickle_module,
             protocol=pickle_protocol,
-            shared_word=SHARED_WORD if isinstance(self._storages, SavedStorages) else None,
+            shared_word=SHARED_WORD if isinstance(storages, SavedStorages) else None,
         )
         buffer = io.BytesIO()
 
@@ -80,17 +81,22 @@ class LegacySave:
         little_endian = sys.byteorder == "little"
         dump({"protocol_version": PROTOCOL_VERSION, "little_endian": little_endian, "type_sizes": dict(_TYPE_SIZES)})
         buffer.writelines(encoder.encode(value))
-        self._in_order = sorted(ids.storages, key=itemgetter(0))
-        dump([key for key, _, _ in self._in_order])
+        in_order = sorted(ids.storages, key=itemgetter(0))
+        dump([key for key, _, _ in in_order])
         self._head = buffer.getvalue()
+        self._size = len(self._head) + sum(COUNT_SIZE + storage.nbytes() for _, _, storage in in_order)
+        self._numels = [numel for _, numel, _ in in_order]
+        self.payloads: Iterable[Buffer] = map(storages.payload, [storage for _, _, storage in in_order])
+        """The bytes of the storages, read when their turn comes. Others may be put in their place until then."""
 
     def write(self, sink: Sink) -> None:
-        """Write it to a sink that has been entered."""
-        sink.expect(len(self._head) + sum(COUNT_SIZE + storage.nbytes() for _, _, storage in self._in_order))
+        """Write it to a sink that has been entered. Once: the bytes of storages are not kept."""
+        sink.expect(self._size)
         waiting = bytearray(self._head)
-        for _, numel, storage in self._in_order:
+        payloads = iter(self.payloads)
+        for numel in self._numels:
+            payload = next(payloads)  # not by `zip`, which keeps what it gave
             waiting += numel.to_bytes(COUNT_SIZE, "little")
-            payload = self._storages.payload(storage)
             if len(payload) < _SMALL:
                 waiting += payload
             if len(waiting) >= _GATHER or len(payload) >= _SMALL:
@@ -98,6 +104,7 @@ class LegacySave:
                 waiting = bytearray()  # a new one: a sink may hold on to what it was given
             if len(payload) >= _SMALL:
                 sink.write(payload)
+            del payload  # before the next is asked for: it may be a copy that has to make room for it
         sink.write(waiting)
 
 

@@ -57,7 +57,7 @@ def open_format(source: Source, limits: Limits) -> FormatReader:
             return TarFormatReader(source, limits)
         if kind is Kind.SAFETENSORS:
             return SafetensorsReader(source, limits)
-        raise no_checkpoint(kind, head, source)
+        raise no_checkpoint(kind, head, source, limits)
 
 
 def _zip_reader(source: Source, limits: Limits) -> ZipReader:
@@ -86,5 +86,5 @@ def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:
     head = source.peek(HEAD_SIZE)
     kind = sniff(head, source.size if len(head) == HEAD_SIZE else len(head))
     if kind not in (Kind.ZIP, Kind.TAR, Kind.SAFETENSORS):
-        raise no_checkpoint(kind, head, MemorySource(head, source.name))
+        raise no_checkpoint(kind, head, MemorySource(head, source.name), limits)
     return open_format(MemorySource(source.rest(), source.name), limits)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ptfile._types import Buffer
 from ptfile.containers.serialization_id import LENGTH, serialization_id
 from ptfile.containers.zip_writer import ALIGNMENT, ZipWriter, plan
 from ptfile.errors import FormatError, UnsupportedError, located
@@ -120,7 +121,8 @@ class ZipSave:
         ]
         self._tail = [(_VERSION, _ARCHIVE_VERSION)]
         (self._head if options.byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
-        self._storages = storages
+        self.payloads: Iterable[Buffer] = map(storages.payload, storages.storages) if options.contents else ()
+        """The bytes of the storages, read when their turn comes. Others may be put in their place until then."""
         sizes = [
             (_PICKLE, sum(map(len, self._pickle))),
             *((name, len(payload)) for name, payload in self._head),
@@ -131,23 +133,22 @@ class ZipSave:
         self._names = [name for name, _ in sizes]
         self._layout = plan(root, sizes, alignment=options.alignment)
         self._checksum = options.checksum
-        self._contents = options.contents
+        self._left_out = [] if options.contents else [storage.nbytes() for storage in storages.storages]
 
     def write(self, sink: Sink) -> None:
-        """Write it to a sink that has been entered."""
-        left_out = 0 if self._contents else sum(storage.nbytes() for storage in self._storages.storages)
-        sink.expect(self._layout.size - left_out)
+        """Write it to a sink that has been entered. Once: the bytes of storages are not kept."""
+        sink.expect(self._layout.size - sum(self._left_out))
         writer = ZipWriter(sink, self._layout, checksum=self._checksum)
         writer.write_pieces(self._pickle)
-        for _, payload in self._head:
+        for _, content in self._head:
+            writer.write(content)
+        for payload in self.payloads:
             writer.write(payload)
-        for storage in self._storages.storages:
-            if self._contents:
-                writer.write(self._storages.payload(storage))
-            else:
-                writer.reserve()
-        for _, payload in self._tail:
-            writer.write(payload)
+            del payload  # before the next is asked for: it may be a copy that has to make room for it
+        for _ in self._left_out:
+            writer.reserve()
+        for _, content in self._tail:
+            writer.write(content)
         sizes = [record.size for record in self._layout.records[:-1]]
         writer.write(serialization_id(self._names[:-1], zip(sizes, writer.checksums, strict=True)))
         writer.finish()

@@ -109,6 +109,8 @@ class _PlainEncoder:
             self._writers[type(value)](value)
         except KeyError:  # of a type that is not in the table
             raise NotPlainError from None
+        finally:
+            self._writers.clear()  # they hold this, which holds them and what was saved, until the collector comes by
         self._out += b"."
         return self._out
 

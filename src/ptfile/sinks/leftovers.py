@@ -25,18 +25,18 @@ def temporary_name(base: str) -> str:
     return f".{_cut(base)}.{random}.tmp"
 
 
-def sweep(folder: Folder, base: str, now: float) -> None:
+def sweep(folder: Folder, base: str, now: float, own: str | None) -> None:
     """Remove the temporaries that killed saves to the same name have left in a folder.
 
     Only what has just such a name, is a file, is our own, and was last written long ago by the clock of its file
-    system. `now` is what that clock says: the time of a file that has just been made there. There is no lock to ask
-    whether its writer lives, since on network file systems, where such files are left, locks do not tell; should it
-    live after all, its save fails, and nothing is lost but that.
+    system. `now` is what that clock says: the time of a file that has just been made there, under the name `own` if it
+    has one. There is no lock to ask whether a writer lives, since on network file systems, where such files are left,
+    locks do not tell; should it live after all, its save fails, and nothing is lost but that.
     """
     pattern = re.compile(rf"\.{re.escape(_cut(base))}\.[0-9a-f]{{{2 * _RANDOM}}}\.tmp")
     with contextlib.suppress(OSError):  # a folder that may not be listed
         for name in folder.names(LOOKED_AT):
-            if pattern.fullmatch(name):
+            if name != own and pattern.fullmatch(name):
                 with contextlib.suppress(OSError):
                     if _is_stale(folder.lstat(name), now):
                         folder.unlink(name)

@@ -61,8 +61,8 @@ class FileSink:
         self._fsync = fsync
         self._expected: int | None = None
         self._write_back: WriteBack | None = None
-        self._process = os.getpid()
         self.name = os.fspath(path)
+        self._process = os.getpid()  # the last: from here on there may be something to clean up
 
     def __enter__(self) -> Self:
         try:
@@ -81,9 +81,10 @@ class FileSink:
         if self._folder is None or not (self._fsync or size >= LARGE):
             return
         try:
-            sweep(self._folder, self._base, os.fstat(self._file).st_mtime)
             if size >= LARGE:
                 self._go_nameless(self._folder)
+            sweep(self._folder, self._base, os.fstat(self._file).st_mtime, self._temporary)
+            if size >= LARGE:
                 check_room(self._file, size)
             if size >= LARGE and self._fsync:
                 self._write_back = WriteBack(self._file, size)
@@ -131,7 +132,7 @@ class FileSink:
 
     def __del__(self) -> None:
         # An interrupt can come on the way into `__exit__` or inside `_abort`. A forked child leaves it to its parent.
-        if (self._file >= 0 or self._temporary is not None) and self._process == os.getpid():
+        if getattr(self, "_process", None) == os.getpid() and (self._file >= 0 or self._temporary is not None):
             self._abort()
 
     def _open(self) -> None:
@@ -256,7 +257,7 @@ class FileSink:
         if error.errno is None or (error.filename == self.name and error.filename2 is None):
             return error
         text = error.strerror
-        if self._expected is not None and text == os.strerror(error.errno):
+        if self._folder is not None and self._expected is not None and text == os.strerror(error.errno):
             text = explained(error.errno, self._file, self._expected)
         return OSError(error.errno, text, self.name)
 

@@ -27,7 +27,7 @@ from torch.utils.serialization import config
 
 from ptfile.torch.loading import load
 from ptfile.torch.patching import patch
-from ptfile.torch.saving import save
+from ptfile.torch.saving import save, save_async
 
 __all__ = [
     "LoadEndianness",
@@ -47,6 +47,7 @@ __all__ = [
     "register_package",
     "safe_globals",
     "save",
+    "save_async",
     "set_crc32_options",
     "set_default_load_endianness",
     "set_default_mmap_options",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from concurrent.futures import Future
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import serialization
 from torch.utils.serialization import config
 
+from ptfile._background import WRITER, Progress, in_this_folder
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
@@ -42,43 +44,74 @@ def save(
 
     fsync: True returns when the file and its name are on the disk, so that they outlast a power cut.
     """
+    prepared, sink = _prepare(
+        obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record, fsync
+    )
+    with sink:
+        prepared.write(sink)
+
+
+def save_async(
+    obj: object,
+    f: Path | Writable,
+    pickle_module: Any = pickle,
+    pickle_protocol: int = serialization.DEFAULT_PROTOCOL,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+    *,
+    fsync: bool = False,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Future[None]:
+    """Save an object as `save` does, but write it while the program goes on: `ptfile.save_async`, for torch objects.
+
+    The tensors may be changed as soon as this returns; those of other devices have been copied from them. PyTorch's
+    settings are taken as they are now.
+    """
+    prepared, sink = _prepare(
+        obj, in_this_folder(f), pickle_module, pickle_protocol, _use_new_zipfile_serialization,
+        _disable_byteorder_record, fsync,
+    )  # fmt: skip
+    return WRITER.save(prepared, sink, memory, progress)
+
+
+def _prepare(
+    obj: object,
+    f: Path | Writable,
+    pickle_module: Any,
+    pickle_protocol: int,
+    is_zip: bool,
+    byte_order_last: bool,
+    fsync: bool,
+) -> tuple[ZipSave | LegacySave, Sink]:
+    """An object ready to be written, and where: all of `save` that comes before anything is opened."""
     serialization._check_dill_version(pickle_module)
     serialization._check_save_filelike(f)
-    if serialization._serialization_tls.skip_data and not _use_new_zipfile_serialization:
+    if serialization._serialization_tls.skip_data and not is_zip:
         message = "Cannot use skip_data=True with _use_new_zipfile_serialization=False"
         raise RuntimeError(message)
     storages = SavedTorchStorages()
-    prepared: ZipSave | LegacySave
-    if _use_new_zipfile_serialization:
-        root, sink = _target(f, fsync)
-        prepared = ZipSave(
-            obj,
-            root,
-            storages=storages,
-            reducers=_REDUCERS,
-            tensors=storages.plain_tensors(),
-            pickle_module=pickle_module,
-            pickle_protocol=pickle_protocol,
-            options=ZipOptions(
-                byte_order_first=not _disable_byteorder_record,
-                alignment=config.save.storage_alignment,
-                checksum=config.save.compute_crc32,
-                contents=not serialization._serialization_tls.skip_data,
-            ),
-        )
-    else:
+    how: dict[str, Any] = {
+        "storages": storages,
+        "reducers": _REDUCERS,
+        "pickle_module": pickle_module,
+        "pickle_protocol": pickle_protocol,
+    }
+    if not is_zip:
         sink = _sink(f, fsync)
-        prepared = LegacySave(
-            obj,
-            key=lambda number: str(storages.storages[number]._cdata),
-            storages=storages,
-            reducers=_REDUCERS,
-            source_code_of=SourceCodeOfModules(),
-            pickle_module=pickle_module,
-            pickle_protocol=pickle_protocol,
-        )
-    with sink:
-        prepared.write(sink)
+
+        def key(number: int) -> str:
+            return str(storages.storages[number]._cdata)
+
+        return LegacySave(obj, key=key, source_code_of=SourceCodeOfModules(), **how), sink
+    root, sink = _target(f, fsync)
+    options = ZipOptions(
+        byte_order_first=not byte_order_last,
+        alignment=config.save.storage_alignment,
+        checksum=config.save.compute_crc32,
+        contents=not serialization._serialization_tls.skip_data,
+    )
+    return ZipSave(obj, root, tensors=storages.plain_tensors(), options=options, **how), sink
 
 
 def _sink(f: Any, fsync: bool) -> Sink:

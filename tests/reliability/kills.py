@@ -1,0 +1,145 @@
+"""Saves that are killed, at every operation and after every so many bytes, and saves for which the disk is too small.
+
+    python -m tests.reliability.kills FOLDER operations
+    python -m tests.reliability.kills FOLDER LIBRARY...
+
+print what came of it, as JSON. A process of its own, because it forks a child for each save.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from unittest import mock
+
+from ptfile.sinks import space
+from tests.reliability.faults import count_operations, usual
+from tests.reliability.saves import TEMPORARY, Case, Kind, Library, Way, kinds
+from tests.reliability.system import Operation, replaced_system
+
+PLACES = 40
+"""Numbers of bytes, over the whole of a file, after which a save is ended."""
+_ERROR = 3
+"""The exit code of a child whose save raised OSError, or RuntimeError as PyTorch does."""
+
+
+class End(NamedTuple):
+    """How a save ended, and what was found afterwards."""
+
+    library: str
+    legacy: bool
+    way: str
+    fsync: bool
+    how: str
+    """"killed" at an operation, killed after some "bytes", or the disk was "full" after some."""
+    where: str
+    """The operation, or the number of bytes."""
+    said: str
+    """"killed", "error" or "saved"."""
+    before: str
+    found: str
+    bytes_left: int
+    """In all that is left beside the file."""
+    others: tuple[str, ...]
+
+    @property
+    def recognised(self) -> bool:
+        """Whether all that is left beside the file is known by its name as a temporary."""
+        return all(TEMPORARY.fullmatch(name) for name in self.others)
+
+
+def ends(folder: Path, *what: Literal["operations"] | Library) -> list[End]:
+    """Have it done in another process: saves killed at operations, or ended after some bytes by these libraries."""
+    command = [sys.executable, "-m", "tests.reliability.kills", str(folder), *what]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True)
+    return [End._make([*fields[:-1], tuple(fields[-1])]) for fields in json.loads(done.stdout)]
+
+
+def killed_at_operations(kind: Kind, folder: Path) -> Iterator[End]:
+    """SIGKILL before and after each operation that a save makes of the system."""
+    case = Case(kind, folder)
+    for nth in range(1, count_operations(case) + 1):
+        for after in (False, True):
+            names = Path(folder / "operations")
+            yield _end(case, "killed", partial(_save_until, case, nth, after, names), partial(names.read_text, "utf-8"))
+
+
+def _save_until(case: Case, nth: int, after: bool, names: Path) -> None:
+    answer = usual(case.kind)
+
+    def answer_or_die(operation: Operation, number: int) -> Any:
+        if number == nth:
+            names.write_text(operation.name, "utf-8")
+            if after:
+                with contextlib.suppress(OSError):
+                    answer(operation, number)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer(operation, number)
+
+    with replaced_system(answer_or_die):
+        case.save()
+
+
+def ended_after_bytes(kind: Kind, folder: Path, how: str) -> Iterator[End]:
+    """The kernel kills the child, or lets its write fail, when a file would get larger than so many bytes."""
+    case = Case(kind, folder, numel=30_000)
+    size = len(case.new)
+    for number in range(PLACES):
+        limit = size * number // PLACES
+        yield _end(case, how, partial(_save_within, case, limit, how), partial(str, limit))
+
+
+def _save_within(case: Case, limit: int, how: str) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL if how == "bytes" else signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    # A large save would look, and end before it begins.
+    with mock.patch.object(space, "_limit", return_value=None) if how == "bytes" else contextlib.nullcontext():
+        case.save()
+
+
+def _end(case: Case, how: str, save: Callable[[], None], where: Callable[[], str]) -> End:
+    case.prepare()
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # PyTorch may have last words
+            try:
+                save()
+            except (OSError, RuntimeError):
+                os._exit(_ERROR)
+            os._exit(0)
+        os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    killed = os.WIFSIGNALED(status)
+    said = "killed" if killed else {0: "saved", _ERROR: "error"}[os.WEXITSTATUS(status)]
+    kind = case.kind
+    about = (kind.library, kind.legacy, kind.way, kind.fsync)
+    return End(*about, how, where(), said, case.before, case.found(), case.bytes_left(), tuple(case.others()))
+
+
+def _all(folder: Path, what: Sequence[Any]) -> Iterator[End]:
+    if list(what) == ["operations"]:
+        for kind in kinds("ptfile.save"):
+            yield from killed_at_operations(kind, folder / f"{kind} killed")
+        return
+    for library in what:
+        ways: tuple[Way, ...] = ("named",) if library == "torch.save" else ("named", "nameless")
+        for legacy, way, how in product((False, True), ways, ("bytes", "full")):
+            kind = Kind(library, legacy, way=way)
+            yield from ended_after_bytes(kind, folder / f"{kind} {how}", how)
+
+
+if __name__ == "__main__":
+    print(json.dumps(list(_all(Path(sys.argv[1]), sys.argv[2:]))))

@@ -8,21 +8,18 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import serialization
 from torch.utils.serialization import config
 
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
-from ptfile.machine.encoder import saved_types
 from ptfile.sinks import FileSink, Sink, StreamSink
+from ptfile.torch.reachable import ReachableTorchStorages
 from ptfile.torch.source_code import SourceCodeOfModules
-from ptfile.torch.storages import SavedTorchStorages, reduce_tensor
-
-_REDUCERS = saved_types({torch.Tensor: reduce_tensor})
+from ptfile.torch.storages import SavedTorchStorages
 
 
 def save(
@@ -33,13 +30,17 @@ def save(
     _use_new_zipfile_serialization: bool = True,
     _disable_byteorder_record: bool = False,
     *,
+    storages: Literal["whole", "reachable"] = "whole",
     fsync: bool = False,
 ) -> None:
     """Save an object as `torch.save` does: the same arguments, the same bytes, the same settings.
 
     What is better: a path is written beside the file that is there and renamed over it, so that a save that fails
-    leaves the old file as it was. ptfile's own keyword means what it does in `ptfile.save`:
+    leaves the old file as it was. ptfile's own keywords mean what they do in `ptfile.save`:
 
+    storages: "reachable" leaves out the bytes of storages that no saved tensor reaches. Tensors that PyTorch reduces in
+        ways of its own (of other devices, quantized, conjugated, subclasses other than parameters, with attributes)
+        keep theirs whole.
     fsync: True returns when the file and its name are on the disk, so that they outlast a power cut.
     """
     serialization._check_dill_version(pickle_module)
@@ -47,34 +48,33 @@ def save(
     if serialization._serialization_tls.skip_data and not _use_new_zipfile_serialization:
         message = "Cannot use skip_data=True with _use_new_zipfile_serialization=False"
         raise RuntimeError(message)
-    storages = SavedTorchStorages()
+    if storages not in ("whole", "reachable"):
+        message = f'storages is {storages!r}: it must be "whole" or "reachable"'
+        raise ValueError(message)
+    how: dict[str, Any] = {"pickle_module": pickle_module, "pickle_protocol": pickle_protocol}
+    saved = SavedTorchStorages() if storages == "whole" else ReachableTorchStorages(obj, **how)
+    how |= {"storages": saved, "reducers": saved.reducers}
     prepared: ZipSave | LegacySave
     if _use_new_zipfile_serialization:
         root, sink = _target(f, fsync)
         prepared = ZipSave(
             obj,
             root,
-            storages=storages,
-            reducers=_REDUCERS,
-            pickle_module=pickle_module,
-            pickle_protocol=pickle_protocol,
             options=ZipOptions(
                 byte_order_first=not _disable_byteorder_record,
                 alignment=config.save.storage_alignment,
                 checksum=config.save.compute_crc32,
                 contents=not serialization._serialization_tls.skip_data,
             ),
+            **how,
         )
     else:
         sink = _sink(f, fsync)
         prepared = LegacySave(
             obj,
-            key=lambda number: str(storages.storages[number]._cdata),
-            storages=storages,
-            reducers=_REDUCERS,
+            key=lambda number: str(saved.storages[number]._cdata),
             source_code_of=SourceCodeOfModules(),
-            pickle_module=pickle_module,
-            pickle_protocol=pickle_protocol,
+            **how,
         )
     with sink:
         prepared.write(sink)

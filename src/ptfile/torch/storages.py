@@ -13,6 +13,7 @@ from torch.overrides import has_torch_function_unary
 from torch.serialization import location_tag, normalize_storage_type
 
 from ptfile._types import Buffer
+from ptfile.machine.encoder import Reducers, saved_types
 
 _COPIED = 64 << 10
 """Storages of fewer bytes are copied: that costs less than a view of them."""
@@ -59,8 +60,14 @@ def reduce_tensor(tensor: torch.Tensor) -> Any:
     )
 
 
+_REDUCERS = saved_types({torch.Tensor: reduce_tensor})
+
+
 class SavedTorchStorages:
     """The storages that a pickler meets, in the order of first meeting: PyTorch's rules, on PyTorch's objects."""
+
+    reducers: Reducers = _REDUCERS
+    """How tensors are reduced, so that the pickler meets their storages."""
 
     def __init__(self) -> None:
         self.storages: list[torch.UntypedStorage] = []

@@ -15,6 +15,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -27,6 +28,8 @@ from tests.reliability.faults import count_operations, usual
 from tests.reliability.saves import TEMPORARY, Case, Kind, Library, Way, kinds
 from tests.reliability.system import Operation, replaced_system
 
+TIMES = 40
+"""A quarter of a millisecond apart."""
 PLACES = 20
 """Numbers of bytes, over the whole of a file, after which a save is ended."""
 _ERROR = 3
@@ -41,9 +44,9 @@ class End(NamedTuple):
     way: str
     fsync: bool
     how: str
-    """"killed" at an operation, killed after some "bytes", or the disk was "full" after some."""
+    """"killed" at an operation or at "times", killed after some "bytes", or the disk was "full" after some."""
     where: str
-    """The operation, or the number of bytes."""
+    """The operation that was not made any more, the number of bytes, or which of the times."""
     said: str
     """"killed", "error" or "saved"."""
     before: str
@@ -67,27 +70,45 @@ def ends(folder: Path, *what: Literal["operations"] | Library) -> list[End]:
 
 
 def killed_at_operations(kind: Kind, folder: Path) -> Iterator[End]:
-    """SIGKILL before and after each operation that a save makes of the system."""
+    """SIGKILL before each operation that a save makes of the system, and when it has made the last."""
     case = Case(kind, folder)
-    for nth in range(1, count_operations(case) + 1):
-        for after in (False, True):
-            names = Path(folder / "operations")
-            yield _end(case, "killed", partial(_save_until, case, nth, after, names), partial(names.read_text, "utf-8"))
+    for nth in range(1, count_operations(case) + 2):
+        name = folder / "operation"
+        yield _end(case, "killed", partial(_save_until, case, nth, name), partial(name.read_text, "utf-8"))
 
 
-def _save_until(case: Case, nth: int, after: bool, names: Path) -> None:
+def _save_until(case: Case, nth: int, name: Path) -> None:
     answer = usual(case.kind)
 
     def answer_or_die(operation: Operation, number: int) -> Any:
         if number == nth:
-            names.write_text(operation.name, "utf-8")
-            if after:
-                with contextlib.suppress(OSError):
-                    answer(operation, number)
-            os.kill(os.getpid(), signal.SIGKILL)
+            _die(name, operation.name)
         return answer(operation, number)
 
     with replaced_system(answer_or_die):
+        case.save()
+    _die(name, "the end")
+
+
+def _die(name: Path, where: str) -> None:
+    name.write_text(where, "utf-8")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_at_times(kind: Kind, folder: Path) -> Iterator[End]:
+    """SIGKILL to a child that saves again and again, after no time at all, a little, and a little more."""
+    case = Case(kind, folder, numel=100_000)
+    for number in range(TIMES):
+        yield _end(case, "times", partial(_save_for, case, number / 4000), partial(str, number))
+
+
+def _save_for(case: Case, seconds: float) -> None:
+    if child := os.fork():
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    while True:
         case.save()
 
 
@@ -133,6 +154,8 @@ def _all(folder: Path, what: Sequence[Any]) -> Iterator[End]:
     if list(what) == ["operations"]:
         for kind in (kind for kind in kinds("ptfile.save") if kind.fsync):  # they ask for all that others do, and more
             yield from killed_at_operations(kind, folder / f"{kind} killed")
+        for kind in (Kind(), Kind(way="nameless"), Kind(legacy=True)):
+            yield from killed_at_times(kind, folder / f"{kind} killed at times")
         return
     for library in what:
         ways: tuple[Way, ...] = ("named",) if library == "torch.save" else ("named", "nameless")

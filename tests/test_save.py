@@ -124,7 +124,7 @@ def test_a_sink_is_told_what_it_will_get(
 ) -> None:
     """To the byte, before the first one."""
     sink = Told()
-    monkeypatch.setattr(_save, "FileSink", lambda *_, **__: sink)
+    monkeypatch.setattr(_save, "open_sink", lambda *_, **__: sink)
     ptfile.save({"rows": ptfile.arange(40_000)[100:20_000], **VALUE}, "model.pt", storages=storages, **options)
 
     assert sink.told == [sink.written]

@@ -21,6 +21,7 @@ from ptfile.sinks.base import can_sync, write_zeros
 from ptfile.sinks.folder import Folder
 from ptfile.sinks.leftovers import sweep, temporary_name
 from ptfile.sinks.space import check_room, explained
+from ptfile.sinks.write_back import WriteBack
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,7 +48,9 @@ class FileSink:
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = ("_base", "_expected", "_file", "_folder", "_fsync", "_old", "_process", "_temporary", "name")
+    __slots__ = (
+        "_base", "_expected", "_file", "_folder", "_fsync", "_old", "_process", "_temporary", "_write_back", "name",
+    )  # fmt: skip
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
         self._file = -1
@@ -57,6 +60,7 @@ class FileSink:
         self._old: os.stat_result | None = None
         self._fsync = fsync
         self._expected: int | None = None
+        self._write_back: WriteBack | None = None
         self.name = os.fspath(path)
         self._process = os.getpid()  # the last: from here on there may be something to clean up
 
@@ -82,6 +86,8 @@ class FileSink:
             sweep(self._folder, self._base, os.fstat(self._file).st_mtime, self._temporary)
             if size >= LARGE:
                 check_room(self._file, size)
+            if size >= LARGE and self._fsync:
+                self._write_back = WriteBack(self._file, size)
         except OSError as error:
             raise self._named(error) from error
 
@@ -95,6 +101,8 @@ class FileSink:
                 raise self._named(error) from error
             if written == 0:
                 raise OSError(errno.EIO, "the system took no bytes", self.name)
+            if self._write_back is not None:
+                self._write_back.follow(written)
             rest = rest[written:]
 
     def skip(self, length: int) -> None:
@@ -103,6 +111,8 @@ class FileSink:
             write_zeros(self, length)
         else:
             os.lseek(self._file, length, os.SEEK_CUR)
+            if self._write_back is not None:
+                self._write_back.follow(length)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

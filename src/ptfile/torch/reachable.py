@@ -29,6 +29,9 @@ class ReachableTorchStorages(SavedTorchStorages):
             found.cut()
         self.reducers = saved_types({torch.Tensor: self._reduce})
 
+    def plain_tensors(self) -> None:
+        """None: each has to be moved."""
+
     def _note(self, storage: Any, run: Run, unit: int) -> None:
         def part(start: int, stop: int) -> Any:
             return storage[start:stop]

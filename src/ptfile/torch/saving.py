@@ -60,6 +60,7 @@ def save(
         prepared = ZipSave(
             obj,
             root,
+            tensors=saved.plain_tensors(),
             options=ZipOptions(
                 byte_order_first=not _disable_byteorder_record,
                 alignment=config.save.storage_alignment,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +26,9 @@ from ptfile.sinks import space
 from tests.reliability.faults import count_operations, usual
 from tests.reliability.saves import TEMPORARY, Case, Kind, Library, Way, kinds
 from tests.reliability.system import Operation, replaced_system
+
+if sys.platform != "win32":
+    import resource
 
 TIMES = 40
 """A quarter of a millisecond apart."""
@@ -122,6 +124,7 @@ def ended_after_bytes(kind: Kind, folder: Path, how: str) -> Iterator[End]:
 
 
 def _save_within(case: Case, limit: int, how: str) -> None:
+    assert sys.platform != "win32"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if how == "bytes" else signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -8,16 +8,18 @@ import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from typing_extensions import Self
 
 import ptfile
 from ptfile import _save
 from ptfile._types import Buffer
 from ptfile.formats.zip_format import ZipOptions, ZipSave
 from ptfile.sinks import local_file
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 VALUE = {"weight": ptfile.arange(40_000), "epoch": 3}
 FORMATS: dict[str, dict[str, Any]] = {"zip": {}, "legacy": {"_use_new_zipfile_serialization": False}}

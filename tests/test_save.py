@@ -6,17 +6,22 @@ import gc
 import io
 import os
 import stat
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from typing_extensions import Self
 
 import ptfile
 from ptfile import _save
 from ptfile._types import Buffer
 from ptfile.formats.zip_format import ZipOptions, ZipSave
+from ptfile.sinks import local_file
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 VALUE = {"weight": ptfile.arange(40_000), "epoch": 3}
 FORMATS: dict[str, dict[str, Any]] = {"zip": {}, "legacy": {"_use_new_zipfile_serialization": False}}
@@ -150,3 +155,84 @@ def test_what_was_saved_is_let_go(options: dict[str, Any]) -> None:
         assert storage() is None
     finally:
         gc.enable()
+
+
+READERS: dict[str, Any] = {
+    "mapped": lambda path: ptfile.load(path, mmap=True),
+    "lazy": ptfile.open,
+    "loaded": ptfile.load,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open cannot be replaced there")
+@pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+class TestSavingOverAFileThatIsInUse:
+    """Whoever has the old file goes on with it, as it was."""
+
+    def test_its_tensors_keep_their_values(self, tmp_path: Path, read: Any, options: dict[str, Any]) -> None:
+        """Also those that are first looked at afterwards, and of a file that is cut short by the save."""
+        path = tmp_path / "model.pt"
+        ptfile.save({"a": ptfile.arange(100_000), "b": ptfile.arange(50_000)}, path, **options)
+        old = read(path)
+        seen = old["a"][:3].tolist()
+        ptfile.save({"a": ptfile.zeros(3)}, path, **options)
+
+        assert seen == [0, 1, 2]
+        assert old["a"].numpy().sum() == 100_000 * 99_999 // 2
+        assert old["b"][-1].item() == 49_999
+        assert ptfile.load(path)["a"].tolist() == [0.0, 0.0, 0.0]
+
+    def test_it_may_be_the_source_of_what_is_saved(self, tmp_path: Path, read: Any, options: dict[str, Any]) -> None:
+        """Its tensors are written to the file that takes its place, in another order, and again from there."""
+        path = tmp_path / "model.pt"
+        ptfile.save({"a": ptfile.arange(100_000), "b": ptfile.arange(50_000) * 2}, path, **options)
+        for _ in range(3):
+            old = read(path)
+            ptfile.save({"b": old["b"], "a": old["a"][50_000:]}, path, fsync=True, **options)
+            ptfile.save({"a": old["a"], "b": old["b"]}, path, **options)
+            assert old["a"][99_999].item() == 99_999
+
+        new = ptfile.load(path)
+        assert new["a"].numpy().sum() == 100_000 * 99_999 // 2
+        assert new["b"][49_999].item() == 99_998
+        assert os.listdir(tmp_path) == ["model.pt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open cannot be replaced there")
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_readers_and_writers_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    """Two writers replace a file again and again while others read it: each of them sees one that is whole."""
+    if size == "large":
+        monkeypatch.setattr(local_file, "LARGE", 1)
+    path = tmp_path / "model.pt"
+    values = [{"weight": ptfile.full((20_000 + number,), number)} for number in range(2)]
+    whole = set()
+    for value in values:
+        ptfile.save(value, path)
+        whole.add(path.read_bytes())
+    seen: set[bytes] = set()
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            seen.add(path.read_bytes())
+
+    def write(value: Any) -> None:
+        for _ in range(50):
+            ptfile.save(value, path)
+
+    with ThreadPoolExecutor(10) as pool:
+        reading = [pool.submit(read) for _ in range(8)]
+        writing = [pool.submit(write, value) for value in values]
+        for future in writing:
+            future.result()
+        over.set()
+        for future in reading:
+            future.result()
+
+    assert seen <= whole
+    assert path.read_bytes() in whole
+    assert os.listdir(tmp_path) == ["model.pt"]

@@ -22,6 +22,7 @@ from ptfile.formats.vocabulary import ROLES, find, policy
 from ptfile.limits import Limits
 from ptfile.machine import proof
 from ptfile.machine.fast import run_if_harmless
+from ptfile.machine.phrases import record
 from ptfile.machine.proof import is_harmless
 from ptfile.machine.vm import Machine
 from ptfile.tensors.storage import Storage
@@ -74,8 +75,8 @@ def records(count: int) -> dict[str, Any]:
     """Dicts with the same keys and others among them, in a list and by name."""
     scalars: list[Any] = [0.5, 300, -1, None, True, 1 << 40, (), 7]
 
-    def record(number: int) -> dict[Any, Any]:
-        made = {key: scalars[(number + place) % len(scalars)] for place, key in enumerate("abcde")}
+    def entry(number: int) -> dict[Any, Any]:
+        made: dict[Any, Any] = {key: scalars[(number + place) % len(scalars)] for place, key in enumerate("abcde")}
         if number % 50 == 7:
             made["b"] = "a text"
         if number % 50 == 9:
@@ -84,7 +85,7 @@ def records(count: int) -> dict[str, Any]:
             made[number] = number
         return made
 
-    return {"list": [record(number) for number in range(count)], "dict": {f"r{n}": record(n) for n in range(count)}}
+    return {"list": [entry(number) for number in range(count)], "dict": {f"r{n}": entry(n) for n in range(count)}}
 
 
 HONEST: dict[str, Any] = {
@@ -145,7 +146,7 @@ def test_what_pytorch_writes_is_proved_and_gives_what_the_vm_gives(case: str) ->
 def test_many_dicts_with_the_same_keys_are_learned() -> None:
     """And read by one expression each from then on."""
     data = pickled({"list": [dict.fromkeys("abc", number) for number in range(5_000)]})
-    with patch.object(proof, "record", wraps=proof.record) as learned:
+    with patch.object(proof, "record", wraps=record) as learned:
         assert is_harmless(data, ROLES)
     assert learned.call_count == 1
 
@@ -154,7 +155,7 @@ def test_only_so_many_kinds_of_dicts_are_learned() -> None:
     """An expression takes longer to make than a few dicts to read."""
     kinds = [dict.fromkeys([f"{kind}{key}" for key in "abc"], 1) for kind in range(20)]
     data = pickled([dict(kind) for kind in kinds for _ in range(3)])
-    with patch.object(proof, "_WORTH_LEARNING", 2), patch.object(proof, "record", wraps=proof.record) as learned:
+    with patch.object(proof, "_WORTH_LEARNING", 2), patch.object(proof, "record", wraps=record) as learned:
         assert is_harmless(data, ROLES)
     assert learned.call_count == 4
 

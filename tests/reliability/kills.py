@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -27,7 +27,12 @@ from tests.reliability.faults import count_operations, usual
 from tests.reliability.saves import TEMPORARY, Case, Kind, Library, Way, kinds
 from tests.reliability.system import Operation, replaced_system
 
-PLACES = 40
+if sys.platform != "win32":
+    import resource
+
+TIMES = 40
+"""A quarter of a millisecond apart."""
+PLACES = 20
 """Numbers of bytes, over the whole of a file, after which a save is ended."""
 _ERROR = 3
 """The exit code of a child whose save raised OSError, or RuntimeError as PyTorch does."""
@@ -41,9 +46,9 @@ class End(NamedTuple):
     way: str
     fsync: bool
     how: str
-    """"killed" at an operation, killed after some "bytes", or the disk was "full" after some."""
+    """"killed" at an operation or at "times", killed after some "bytes", or the disk was "full" after some."""
     where: str
-    """The operation, or the number of bytes."""
+    """The operation that was not made any more, the number of bytes, or which of the times."""
     said: str
     """"killed", "error" or "saved"."""
     before: str
@@ -67,27 +72,45 @@ def ends(folder: Path, *what: Literal["operations"] | Library) -> list[End]:
 
 
 def killed_at_operations(kind: Kind, folder: Path) -> Iterator[End]:
-    """SIGKILL before and after each operation that a save makes of the system."""
+    """SIGKILL before each operation that a save makes of the system, and when it has made the last."""
     case = Case(kind, folder)
-    for nth in range(1, count_operations(case) + 1):
-        for after in (False, True):
-            names = Path(folder / "operations")
-            yield _end(case, "killed", partial(_save_until, case, nth, after, names), partial(names.read_text, "utf-8"))
+    for nth in range(1, count_operations(case) + 2):
+        name = folder / "operation"
+        yield _end(case, "killed", partial(_save_until, case, nth, name), partial(name.read_text, "utf-8"))
 
 
-def _save_until(case: Case, nth: int, after: bool, names: Path) -> None:
+def _save_until(case: Case, nth: int, name: Path) -> None:
     answer = usual(case.kind)
 
     def answer_or_die(operation: Operation, number: int) -> Any:
         if number == nth:
-            names.write_text(operation.name, "utf-8")
-            if after:
-                with contextlib.suppress(OSError):
-                    answer(operation, number)
-            os.kill(os.getpid(), signal.SIGKILL)
+            _die(name, operation.name)
         return answer(operation, number)
 
     with replaced_system(answer_or_die):
+        case.save()
+    _die(name, "the end")
+
+
+def _die(name: Path, where: str) -> None:
+    name.write_text(where, "utf-8")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_at_times(kind: Kind, folder: Path) -> Iterator[End]:
+    """SIGKILL to a child that saves again and again, after no time at all, a little, and a little more."""
+    case = Case(kind, folder, numel=100_000)
+    for number in range(TIMES):
+        yield _end(case, "times", partial(_save_for, case, number / 4000), partial(str, number))
+
+
+def _save_for(case: Case, seconds: float) -> None:
+    if child := os.fork():
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    while True:
         case.save()
 
 
@@ -101,6 +124,7 @@ def ended_after_bytes(kind: Kind, folder: Path, how: str) -> Iterator[End]:
 
 
 def _save_within(case: Case, limit: int, how: str) -> None:
+    assert sys.platform != "win32"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if how == "bytes" else signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -131,8 +155,10 @@ def _end(case: Case, how: str, save: Callable[[], None], where: Callable[[], str
 
 def _all(folder: Path, what: Sequence[Any]) -> Iterator[End]:
     if list(what) == ["operations"]:
-        for kind in kinds("ptfile.save"):
+        for kind in (kind for kind in kinds("ptfile.save") if kind.fsync):  # they ask for all that others do, and more
             yield from killed_at_operations(kind, folder / f"{kind} killed")
+        for kind in (Kind(), Kind(way="nameless"), Kind(legacy=True)):
+            yield from killed_at_times(kind, folder / f"{kind} killed at times")
         return
     for library in what:
         ways: tuple[Way, ...] = ("named",) if library == "torch.save" else ("named", "nameless")

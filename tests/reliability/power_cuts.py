@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tests.reliability.faults import usual
 from tests.reliability.saves import NAME, Case, Kind
-from tests.reliability.system import Operation, replaced_system
+from tests.reliability.system import Operation, is_nameless, replaced_system
 
 OLD = 0
 """The number of the file that is there before."""
@@ -65,8 +65,7 @@ class _Recorder:
         if name == "open" and arguments[1] & os.O_WRONLY | arguments[1] & os.O_RDWR:
             self._made += 1
             self._open[answer] = self._made
-            nameless = arguments[1] & os.O_TMPFILE == os.O_TMPFILE
-            return Change("create", self._made, entry="" if nameless else arguments[0])
+            return Change("create", self._made, entry="" if is_nameless(arguments[1]) else arguments[0])
         if name in ("write", "sendfile"):
             data = bytes(arguments[1][:answer]) if name == "write" else os.pread(arguments[1], answer, arguments[2])
             return Change("write", self._open[arguments[0]], data)

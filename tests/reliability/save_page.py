@@ -59,7 +59,7 @@ def kill_table(ends: Sequence[End]) -> Iterator[str]:
     """Kinds of save, down; what was there after kills at operations, across."""
     rows = []
     for way, heading in _WAYS.items():
-        those = [end for end in ends if end.way == way]
+        those = [end for end in ends if (end.how, end.way) == ("killed", way)]
         left = [end for end in those if end.others]
         rows.append((heading, *_texts(len(those), *_found(those), len(left), sum(end.bytes_left > 0 for end in those))))
     head = ("saves", "kills", "old file whole", "new file whole", "neither", "a temporary left", "that was not empty")

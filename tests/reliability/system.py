@@ -64,7 +64,13 @@ def _is_folder(arguments: tuple[Any, ...]) -> bool:
     if isinstance(first, int):
         return stat.S_ISDIR(os.fstat(first).st_mode)
     flags = arguments[1]
-    return bool(flags & os.O_DIRECTORY) and flags & os.O_TMPFILE != os.O_TMPFILE
+    return bool(flags & getattr(os, "O_DIRECTORY", 0)) and not is_nameless(flags)
+
+
+def is_nameless(flags: int) -> bool:
+    """Whether what is opened with these flags is a file without a name."""
+    nameless = getattr(os, "O_TMPFILE", 0)
+    return bool(nameless) and flags & nameless == nameless
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 from collections.abc import Callable
@@ -181,6 +182,23 @@ def test_where_files_need_names_a_large_one_has_one(path: Path, elsewhere: str, 
     assert (names(path), path.read_bytes()) == (["model.pt"], b"new" * 300_000)
     if old and os.name != "nt":
         assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_temporary_that_cannot_be_removed_is_known_by_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is the one that ended the save; a later one will remove it."""
+
+    def unlink(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "cannot be removed")
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError), FileSink(path):  # noqa: PT012
+        patch.setattr(os, "unlink", unlink)
+        raise ZeroDivisionError
+    (left,) = names(path)
+    assert len(left) == len(LEFT)
+    leave(path, name=left)
+    save(path)
+
+    assert names(path) == ["model.pt"]
 
 
 @pytest.mark.parametrize("size", [3, local_file.LARGE])

@@ -6,10 +6,13 @@ import contextlib
 import errno
 import io
 import os
+import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -297,6 +300,19 @@ class TestFileSink:
         assert stat.S_ISFIFO(fifo.stat().st_mode)
 
     @posix
+    def test_a_socket_s_name_is_the_plain_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A socket is not opened by its name, and must not be replaced."""
+        monkeypatch.chdir(tmp_path)  # names of sockets are short
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("socket")
+            with pytest.raises(OSError) as caught:
+                save(FileSink("socket"))
+
+        assert (caught.value.errno, caught.value.filename) == (errno.ENXIO, "socket")
+        assert stat.S_ISSOCK((tmp_path / "socket").stat().st_mode)
+        assert [path.name for path in tmp_path.iterdir()] == ["socket"]
+
+    @posix
     @pytest.mark.parametrize("redirected", [False, True])
     def test_standard_output_is_written_straight_through(self, tmp_path: Path, redirected: bool) -> None:
         """A pipe, and a file that the shell has redirected to and goes on writing to."""
@@ -538,6 +554,41 @@ class TestStreamSink:
             save(StreamSink(file))
         with os.fdopen(reading, "rb") as file:
             assert file.read() == WHOLE
+
+    def test_a_socket_takes_it(self) -> None:
+        """As a file object of its own kind, buffered or not."""
+        for buffering in (-1, 0):
+            here, there = socket.socketpair()
+            with here, there, here.makefile("wb", buffering=buffering) as file:
+                save(StreamSink(file))
+                assert there.recv(1000) == WHOLE
+
+    @posix
+    def test_a_signal_in_the_middle_of_a_write_changes_nothing(self, tmp_path: Path) -> None:
+        """The write is cut short, or begun again (EINTR), and continued: here while a FIFO is full."""
+        os.mkfifo(tmp_path / "fifo")
+        caught: list[int] = []
+        read: list[bytes] = []
+
+        def read_late() -> None:
+            with (tmp_path / "fifo").open("rb") as fifo:
+                while len(caught) < 3:
+                    time.sleep(0.01)
+                read.append(fifo.read())
+
+        reader = threading.Thread(target=read_late)
+        before = signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+            reader.start()
+            with FileSink(tmp_path / "fifo") as sink:
+                sink.write(bytes(range(256)) * 4000)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            reader.join()
+
+        assert read == [bytes(range(256)) * 4000]
 
     def test_its_name_is_the_files_or_its_kind(self) -> None:
         """For errors."""

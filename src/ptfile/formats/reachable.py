@@ -7,6 +7,7 @@ value is pickled twice: once to see which tensors there are, and then with each 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 
 from ptfile._types import Buffer
@@ -20,29 +21,36 @@ from ptfile.tensors.reach import joined, reached
 from ptfile.tensors.storage import Run, Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
-_MET = ("storage",)
+MET = ("storage",)
 """What stands for a storage in the pickle that nobody reads."""
 
 
-class _Reached:
+class Reached:
     """A storage, what tensors reach of it, and the parts that will be saved instead of it."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Any, make_part: Callable[[int, int], Any]) -> None:
+        """`make_part` gives a storage over the bytes from one to another, in the same memory."""
         self.storage = storage  # held, so that no other object gets its identity
+        self._make_part = make_part
         self.runs: list[Run] = []
         self.unit = 1
         """Bytes of the largest element: the parts begin at multiples of it, which are offsets in elements too."""
         self.starts: list[int] = []
-        self.parts: list[Storage] = []
+        self.parts: list[Any] = []
+
+    def note(self, run: Run, unit: int) -> None:
+        """A tensor, of elements of `unit` bytes, reaches these bytes."""
+        self.runs.append(run)
+        self.unit = max(self.unit, unit)
 
     def cut(self) -> None:
         """Make the parts. A storage of which all is reached is its own only part."""
         size = self.storage.nbytes()
         runs = [(start, min(stop, size)) for start, stop in joined(self.runs, self.unit)] or [(0, 0)]
         self.starts = [start for start, _ in runs]
-        self.parts = [self.storage if run == (0, size) else self.storage.part(*run) for run in runs]
+        self.parts = [self.storage if run == (0, size) else self._make_part(*run) for run in runs]
 
-    def part(self, run: Run) -> tuple[int, Storage]:
+    def part(self, run: Run) -> tuple[int, Any]:
         """Where in the storage the part begins that has this run, and the part.
 
         What is empty needs no byte, and goes with the part that is in front of it, if there is one.
@@ -62,7 +70,7 @@ class ReachableStorages(SavedStorages):
     def __init__(self, value: object, *, pickle_module: Any, pickle_protocol: int) -> None:
         """Looks through `value` for tensors. What `pickle_module` raises for it passes through."""
         super().__init__()
-        self._reached: dict[int, _Reached] = {}
+        self._reached: dict[int, Reached] = {}
         looking = {**REDUCERS, Tensor: self._look_at, QuantizedTensor: self._look_at}
         Encoder(looking, self._look_for_storages, pickle_module=pickle_module, protocol=pickle_protocol).visit(value)
         for found in self._reached.values():
@@ -78,9 +86,7 @@ class ReachableStorages(SavedStorages):
         return storage.data.data if id(storage) in self._reached else storage.peek(0, storage.nbytes()).data
 
     def _note(self, storage: Storage, run: Run, unit: int) -> None:
-        found = self._reached.setdefault(id(storage), _Reached(storage))
-        found.runs.append(run)
-        found.unit = max(found.unit, unit)
+        self._reached.setdefault(id(storage), Reached(storage, storage.part)).note(run, unit)
 
     def _look_at(self, tensor: Any) -> tuple[Any, ...]:
         """Note what a tensor reaches, and let the pickler go on to all that hangs on it."""
@@ -97,11 +103,11 @@ class ReachableStorages(SavedStorages):
         if kind is TypedStorage:
             assert isinstance(obj, TypedStorage)
             self._note(obj.storage, (0, obj.nbytes()), obj.dtype.itemsize)
-            return _MET
+            return MET
         if kind is Storage:
             assert isinstance(obj, Storage)
             self._note(obj, (0, obj.nbytes()), 1)
-            return _MET
+            return MET
         return self.persistent_id(obj)
 
     def _moved(self, tensor: Any) -> Any:

@@ -9,9 +9,8 @@ import os
 import pickle
 from concurrent.futures import Future
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import serialization
 from torch.utils.serialization import config
 
@@ -19,12 +18,10 @@ from ptfile._background import WRITER, Progress, in_this_folder
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
-from ptfile.machine.encoder import saved_types
 from ptfile.sinks import FileSink, Sink, StreamSink
+from ptfile.torch.reachable import ReachableTorchStorages
 from ptfile.torch.source_code import SourceCodeOfModules
-from ptfile.torch.storages import SavedTorchStorages, reduce_tensor
-
-_REDUCERS = saved_types({torch.Tensor: reduce_tensor})
+from ptfile.torch.storages import SavedTorchStorages
 
 
 def save(
@@ -35,17 +32,28 @@ def save(
     _use_new_zipfile_serialization: bool = True,
     _disable_byteorder_record: bool = False,
     *,
+    storages: Literal["whole", "reachable"] = "whole",
     fsync: bool = False,
 ) -> None:
     """Save an object as `torch.save` does: the same arguments, the same bytes, the same settings.
 
     What is better: a path is written beside the file that is there and renamed over it, so that a save that fails
-    leaves the old file as it was. ptfile's own keyword means what it does in `ptfile.save`:
+    leaves the old file as it was. ptfile's own keywords mean what they do in `ptfile.save`:
 
+    storages: "reachable" leaves out the bytes of storages that no saved tensor reaches. Tensors that PyTorch reduces in
+        ways of its own (of other devices, quantized, conjugated, subclasses other than parameters, with attributes)
+        keep theirs whole.
     fsync: True returns when the file and its name are on the disk, so that they outlast a power cut.
     """
     prepared, sink = _prepare(
-        obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record, fsync
+        obj,
+        f,
+        pickle_module,
+        pickle_protocol,
+        _use_new_zipfile_serialization,
+        _disable_byteorder_record,
+        storages,
+        fsync,
     )
     with sink:
         prepared.write(sink)
@@ -59,6 +67,7 @@ def save_async(
     _use_new_zipfile_serialization: bool = True,
     _disable_byteorder_record: bool = False,
     *,
+    storages: Literal["whole", "reachable"] = "whole",
     fsync: bool = False,
     memory: int | None = None,
     progress: Progress | None = None,
@@ -70,7 +79,7 @@ def save_async(
     """
     prepared, sink = _prepare(
         obj, in_this_folder(f), pickle_module, pickle_protocol, _use_new_zipfile_serialization,
-        _disable_byteorder_record, fsync,
+        _disable_byteorder_record, storages, fsync,
     )  # fmt: skip
     return WRITER.save(prepared, sink, memory, progress)
 
@@ -82,6 +91,7 @@ def _prepare(
     pickle_protocol: int,
     is_zip: bool,
     byte_order_last: bool,
+    storages: Literal["whole", "reachable"],
     fsync: bool,
 ) -> tuple[ZipSave | LegacySave, Sink]:
     """An object ready to be written, and where: all of `save` that comes before anything is opened."""
@@ -90,18 +100,17 @@ def _prepare(
     if serialization._serialization_tls.skip_data and not is_zip:
         message = "Cannot use skip_data=True with _use_new_zipfile_serialization=False"
         raise RuntimeError(message)
-    storages = SavedTorchStorages()
-    how: dict[str, Any] = {
-        "storages": storages,
-        "reducers": _REDUCERS,
-        "pickle_module": pickle_module,
-        "pickle_protocol": pickle_protocol,
-    }
+    if storages not in ("whole", "reachable"):
+        message = f'storages is {storages!r}: it must be "whole" or "reachable"'
+        raise ValueError(message)
+    how: dict[str, Any] = {"pickle_module": pickle_module, "pickle_protocol": pickle_protocol}
+    saved = SavedTorchStorages() if storages == "whole" else ReachableTorchStorages(obj, **how)
+    how |= {"storages": saved, "reducers": saved.reducers}
     if not is_zip:
         sink = _sink(f, fsync)
 
         def key(number: int) -> str:
-            return str(storages.storages[number]._cdata)
+            return str(saved.storages[number]._cdata)
 
         return LegacySave(obj, key=key, source_code_of=SourceCodeOfModules(), **how), sink
     root, sink = _target(f, fsync)
@@ -111,7 +120,7 @@ def _prepare(
         checksum=config.save.compute_crc32,
         contents=not serialization._serialization_tls.skip_data,
     )
-    return ZipSave(obj, root, tensors=storages.plain_tensors(), options=options, **how), sink
+    return ZipSave(obj, root, tensors=saved.plain_tensors(), options=options, **how), sink
 
 
 def _sink(f: Any, fsync: bool) -> Sink:

@@ -13,6 +13,7 @@ from torch.overrides import has_torch_function_unary
 from torch.serialization import location_tag, normalize_storage_type
 
 from ptfile._types import Buffer
+from ptfile.machine.encoder import Reducers, saved_types
 from ptfile.machine.plain import PlainTensors, Strided
 
 _COPIED = 64 << 10
@@ -63,8 +64,14 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     )
 
 
+_REDUCERS = saved_types({torch.Tensor: reduce_tensor})
+
+
 class SavedTorchStorages:
     """The storages that a pickler meets, in the order of first meeting: PyTorch's rules, on PyTorch's objects."""
+
+    reducers: Reducers = _REDUCERS
+    """How tensors are reduced, so that the pickler meets their storages."""
 
     def __init__(self) -> None:
         self._classes = frozenset(torch._storage_classes)  # `torch.is_storage` asks it too
@@ -93,7 +100,7 @@ class SavedTorchStorages:
             return self._name(obj, torch.uint8, normalize_storage_type(kind), obj.nbytes(), obj)
         return None
 
-    def plain_tensors(self) -> PlainTensors:
+    def plain_tensors(self) -> PlainTensors | None:
         """The tensors that `reduce_tensor` takes apart itself, for the encoder of plain trees."""
         return PlainTensors(torch.Tensor, torch._utils._rebuild_tensor_v2, self._strided)
 

@@ -16,7 +16,7 @@ def parameters(function: Any) -> list[tuple[str, Any, Any]]:
     return [(each.name, each.kind, each.default) for each in inspect.signature(function).parameters.values()]
 
 
-OWN = [("fsync", inspect.Parameter.KEYWORD_ONLY, False)]
+OWN = [("storages", inspect.Parameter.KEYWORD_ONLY, "whole"), ("fsync", inspect.Parameter.KEYWORD_ONLY, False)]
 """ptfile's own keywords of `save`, behind those of PyTorch."""
 
 

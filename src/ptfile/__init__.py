@@ -9,6 +9,7 @@ tensor([0, 1, 2, 3, 4])
 
 from ptfile._checkpoint import Checkpoint, open
 from ptfile._digest import digest
+from ptfile._info import Info, Share, info
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._repair import LostTensor, Repair, repair
@@ -91,6 +92,7 @@ __all__ = [
     "FormatError",
     "Generator",
     "InertRecord",
+    "Info",
     "JaggedTensor",
     "Layout",
     "LimitError",
@@ -109,6 +111,7 @@ __all__ = [
     "QuantizedTensor",
     "Repair",
     "Scan",
+    "Share",
     "Size",
     "SparseCompressedTensor",
     "SparseTensor",
@@ -150,6 +153,7 @@ __all__ = [
     "float64",
     "from_numpy",
     "full",
+    "info",
     "inspect",
     "int1",
     "int2",

@@ -6,12 +6,11 @@ ten kilobytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ptfile._names import Attribute, Path, distinct
-from ptfile._tree import Leaf, walk
+from ptfile._tree import walk
 from ptfile._types import Path as FilePath
 from ptfile._types import Readable
 from ptfile.errors import located
@@ -20,7 +19,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import open_source
+from ptfile.sources import Source, open_source
 from ptfile.tensors import strides
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.reach import Run, joined, reached
@@ -49,6 +48,11 @@ class TensorInfo:
     requires_grad: bool
     storage: int
     """Index into `Summary.storages`."""
+
+    @property
+    def view(self) -> tuple[object, ...]:
+        """Where its elements are: names of one view have the same."""
+        return self.storage, self.dtype, self.offset, self.shape, self.stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,8 @@ class Summary:
     @property
     def elements(self) -> int:
         """Elements of all tensors (a model's number of parameters). Several names for one view count once."""
-        views = {(info.storage, info.dtype, info.offset, info.shape, info.stride) for info in self.tensors}
-        return sum(strides.numel(shape) for _, _, _, shape, _ in views)
+        shapes = {info.view: info.shape for info in self.tensors}
+        return sum(strides.numel(shape) for shape in shapes.values())
 
     @property
     def storage_nbytes(self) -> int:
@@ -144,7 +148,7 @@ def inspect(
         reader = open_format(source, limits)
         # Objects of unknown classes are looked into as inert records: an untrusted file is what one wants to list.
         root = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
-        return _summary(source.name, source.size, reader.format, list(walk(root, limits)))
+        return summarize(source, reader.format, root, limits)
 
 
 # the summary
@@ -182,7 +186,9 @@ class _Storages:
         )
 
 
-def _summary(file: str, nbytes: int, kind: str, found: Sequence[Leaf]) -> Summary:
+def summarize(source: Source, kind: str, root: object, limits: Limits) -> Summary:
+    """What is in an object tree, of a file of some format."""
+    found = list(walk(root, limits))
     names = distinct([leaf.name for leaf in found], [leaf.path for leaf in found])
     tensors: list[TensorInfo] = []
     values: list[ValueInfo] = []
@@ -197,7 +203,7 @@ def _summary(file: str, nbytes: int, kind: str, found: Sequence[Leaf]) -> Summar
             storages.number(storage, name, (0, storage.nbytes()))
         if not _is_aside(leaf.path):
             values.append(ValueInfo(name, _type_name(value), value))
-    return Summary(file, nbytes, kind, tuple(tensors), storages.infos(), tuple(values))
+    return Summary(source.name, source.size, kind, tuple(tensors), storages.infos(), tuple(values))
 
 
 def _tensor_info(name: str, tensor: Tensor | QuantizedTensor, storages: _Storages) -> TensorInfo:

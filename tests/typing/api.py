@@ -84,6 +84,14 @@ def scan(path: Path) -> list[str]:
     return [f"{finding.call} at {finding.offset}" for finding in report.findings]
 
 
+def describe(path: Path) -> str:
+    about = ptfile.info(path)
+    assert_type(about, ptfile.Info)
+    assert_type(about.summary, ptfile.Summary)
+    assert_type(about.by_prefix(5), tuple[ptfile.Share, ...])
+    return f"{about.writer}: {about.waste} bytes of waste"
+
+
 def tell(path: str) -> str:
     try:
         ptfile.load(path)

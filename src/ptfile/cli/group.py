@@ -16,6 +16,7 @@ from ptfile.errors import PtfileError
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "ls": "List the tensors of a checkpoint.",
+        "info": "Say what a checkpoint is made of, and where its bytes go.",
         "verify": "Check everything in checkpoints, and name what is damaged.",
         "repair": "Save what is whole in a damaged checkpoint.",
         "scan": "Say what the pickles in files would do if they were run.",

@@ -27,7 +27,7 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
 _BYTE_ORDER = "byteorder"
-_STORAGES = ("data/", "tensors/", "constants/")
+STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
 
 
@@ -82,6 +82,10 @@ class ZipRecords:
     def size(self, name: str) -> int:
         """Bytes of content. Raises FormatError if there is no such record."""
         return self._record(name).size
+
+    def header_offset(self, name: str) -> int:
+        """Where a record begins, from the start of the file: as in `unread`."""
+        return self._record(name).header_offset
 
     def read(self, name: str) -> bytes:
         """The content. Raises FormatError if there is no such record or its checksum is wrong."""
@@ -194,7 +198,7 @@ class ZipRecords:
         Which of them are there decides what kind of file it is, and a name may have changed in the directory alone.
         That of a storage is compared when it is read.
         """
-        storages = tuple(f"{self._root}{folder}" for folder in _STORAGES)
+        storages = tuple(f"{self._root}{folder}" for folder in STORAGES)
         for name, record in self._zip.records.items():
             if not name.startswith(storages):
                 self._zip.locate(record)

@@ -79,6 +79,7 @@ from ptfile.tensors.nested import JaggedTensor, NestedTensor, WrapperTensor
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.quantized import PerChannel, PerTensor, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
+from ptfile.tensors.statistics import Statistics, statistics
 from ptfile.tensors.storage import Storage as UntypedStorage
 from ptfile.tensors.storage import TypedStorage
 from ptfile.tensors.tensor import Tensor
@@ -115,6 +116,7 @@ __all__ = [
     "Size",
     "SparseCompressedTensor",
     "SparseTensor",
+    "Statistics",
     "StorageInfo",
     "Summary",
     "Tensor",
@@ -178,6 +180,7 @@ __all__ = [
     "save",
     "scan",
     "state_dict",
+    "statistics",
     "tensor",
     "uint1",
     "uint2",

@@ -92,6 +92,13 @@ def describe(path: Path) -> str:
     return f"{about.writer}: {about.waste} bytes of waste"
 
 
+def measure(x: ptfile.Tensor) -> tuple[float | None, tuple[int, ...]]:
+    found = ptfile.statistics(x, bins=20, progress=lambda done, total: print(done, total))
+    assert_type(found, ptfile.Statistics)
+    assert_type(found.max, int | float | None)
+    return found.mean, found.histogram
+
+
 def tell(path: str) -> str:
     try:
         ptfile.load(path)

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "ls": "List the tensors of a checkpoint.",
         "info": "Say what a checkpoint is made of, and where its bytes go.",
+        "show": "Show a tensor or value of a checkpoint, and what its numbers are like.",
         "verify": "Check everything in checkpoints, and name what is damaged.",
         "repair": "Save what is whole in a damaged checkpoint.",
         "scan": "Say what the pickles in files would do if they were run.",

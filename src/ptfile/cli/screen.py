@@ -44,6 +44,14 @@ class Screen:
         between = "\n" if apart else "  " if self.is_terminal else ": "
         self.line((name, "bold"), between, about)
 
+    def folded(self, text: str) -> None:
+        """Write a long text on as many lines as the terminal needs; in a pipe on one."""
+        while self.is_terminal and cell_len(text) > self.width:
+            head = _first(text, self.width)
+            self.line(head)
+            text = text[len(head) :]
+        self.line(text)
+
     def cut(self, text: str, width: int) -> str:
         """The text in so many columns: in a terminal without its middle, if it is longer; in a pipe whole."""
         return cut(text, width, _DOTS if self.has_blocks else _TEXT_DOTS) if self.is_terminal else text

@@ -37,3 +37,12 @@ def value(thing: Any) -> Any:
     if type(thing) is int and thing.bit_length() < _LARGEST:
         return thing
     return text.value(thing)
+
+
+def nested(values: Any) -> Any:
+    """Numbers in lists of lists.
+
+    >>> nested([[1.0, float("nan")], [2.0, 3.0]])
+    [[1.0, 'nan'], [2.0, 3.0]]
+    """
+    return [nested(item) for item in values] if isinstance(values, list) else number(values)

@@ -8,6 +8,7 @@ tensor([0, 1, 2, 3, 4])
 """
 
 from ptfile._checkpoint import Checkpoint, open
+from ptfile._diff import Diff, Difference, diff
 from ptfile._digest import digest
 from ptfile._info import Info, Share, info
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
@@ -89,6 +90,8 @@ __all__ = [
     "DType",
     "Damage",
     "Device",
+    "Diff",
+    "Difference",
     "Finding",
     "FormatError",
     "Generator",
@@ -142,6 +145,7 @@ __all__ = [
     "complex32",
     "complex64",
     "complex128",
+    "diff",
     "digest",
     "empty",
     "float4_e2m1fn_x2",

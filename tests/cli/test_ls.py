@@ -38,7 +38,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
 
-def run_in_terminal(columns: int, *arguments: object) -> str:
+def run_in_terminal(columns: int, *arguments: object, exit_code: int = 0) -> str:
     """What the command writes to a terminal of so many columns."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -56,7 +56,7 @@ def run_in_terminal(columns: int, *arguments: object) -> str:
                 break
             output += piece
     os.close(master)
-    assert process.returncode == 0
+    assert process.returncode == exit_code
     return output.decode().replace("\r\n", "\n")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import ptfile
-from ptfile.cli import main, text, verify
+from ptfile.cli import main, progress, text
 
 
 @pytest.fixture
@@ -111,6 +112,21 @@ def test_names_from_the_file_cannot_speak_to_the_terminal(tmp_path: Path, capsys
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_a_file_that_cannot_be_read_is_no_answer(whole: Path, damaged: Path) -> None:
+    """Exit code 2, unless another file is damaged."""
+    missing = str(whole.with_name("none.pt"))
+    assert main(["verify", missing]) == 2
+    assert main(["verify", missing, str(whole)]) == 2
+    assert main(["verify", missing, str(damaged)]) == 1
+
+
+class _Now(threading.Timer):
+    """Does it at once, and not in another thread."""
+
+    def start(self) -> None:
+        self.function()
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -122,7 +138,8 @@ def test_a_bar_is_shown_in_a_terminal_once_it_takes_long(
 ) -> None:
     """On the standard error, and only there."""
     screen = Terminal() if is_terminal else io.StringIO()
-    monkeypatch.setattr(verify, "_PATIENCE", patience)
+    monkeypatch.setattr(progress, "PATIENCE", patience)
+    monkeypatch.setattr(threading, "Timer", _Now if patience < 0 else threading.Timer)
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     assert main(["verify", str(whole)]) == 0

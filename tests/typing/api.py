@@ -92,6 +92,14 @@ def describe(path: Path) -> str:
     return f"{about.writer}: {about.waste} bytes of waste"
 
 
+def compare(path: Path) -> list[str]:
+    found = ptfile.diff(path, "other.pt", rtol=1e-5, atol=1e-8, equal_nan=False)
+    assert_type(found, ptfile.Diff)
+    assert_type(found.same, bool)
+    assert_type(found.differences, tuple[ptfile.Difference, ...])
+    return [f"{one.name}: {one.kind}, {one.max_abs}" for one in found.differences]
+
+
 def measure(x: ptfile.Tensor) -> tuple[float | None, tuple[int, ...]]:
     found = ptfile.statistics(x, bins=20, progress=lambda done, total: print(done, total))
     assert_type(found, ptfile.Statistics)

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "ls": "List the tensors of a checkpoint.",
         "info": "Say what a checkpoint is made of, and where its bytes go.",
+        "diff": "Say what is different between two checkpoints.",
         "show": "Show a tensor or value of a checkpoint, and what its numbers are like.",
         "verify": "Check everything in checkpoints, and name what is damaged.",
         "repair": "Save what is whole in a damaged checkpoint.",
@@ -27,11 +28,21 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 """Every subcommand and what `--help` says of it. Each is the object `command` in the module of its name here."""
 
 
+QUESTIONS = frozenset({"diff", "scan", "verify"})
+"""The subcommands that answer a question by their exit code: for them 1 is an answer, and a failure is 2."""
+
+
 class Failure(click.ClickException):
     """What went wrong, on one line. Exit code 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"ptfile: {self.message}", file=file, err=file is None)
+
+
+class NoAnswer(Failure):
+    """The same of a command that answers a question by its exit code."""
+
+    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -55,11 +66,15 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except PtfileError as error:
-            raise Failure(printable(str(error))) from error
+            raise _failure(ctx)(printable(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # `ptfile ls x.pt | head`: click ends quietly
                 raise
-            raise Failure(printable(_os_text(error))) from error
+            raise _failure(ctx)(printable(_os_text(error))) from error
+
+
+def _failure(ctx: click.Context) -> type[Failure]:
+    return NoAnswer if ctx.invoked_subcommand in QUESTIONS else Failure
 
 
 def _os_text(error: OSError) -> str:

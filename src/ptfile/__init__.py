@@ -10,6 +10,7 @@ tensor([0, 1, 2, 3, 4])
 from ptfile._checkpoint import Checkpoint, open
 from ptfile._diff import Diff, Difference, diff
 from ptfile._digest import digest
+from ptfile._disassembly import Disassembly, disassemble
 from ptfile._info import Info, Share, info
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
@@ -21,6 +22,7 @@ from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, Uns
 from ptfile.formats.modules import state_dict
 from ptfile.formats.scan_report import PickleReport, Problem, Verdict
 from ptfile.limits import Limits
+from ptfile.machine.disasm import Instruction
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.recorder import Finding, NameUse
 from ptfile.tensors.constants import Device, Layout, MemoryFormat, QScheme, Size
@@ -92,11 +94,13 @@ __all__ = [
     "Device",
     "Diff",
     "Difference",
+    "Disassembly",
     "Finding",
     "FormatError",
     "Generator",
     "InertRecord",
     "Info",
+    "Instruction",
     "JaggedTensor",
     "Layout",
     "LimitError",
@@ -147,6 +151,7 @@ __all__ = [
     "complex128",
     "diff",
     "digest",
+    "disassemble",
     "empty",
     "float4_e2m1fn_x2",
     "float8_e4m3fn",

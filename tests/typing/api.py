@@ -100,6 +100,16 @@ def compare(path: Path) -> list[str]:
     return [f"{one.name}: {one.kind}, {one.max_abs}" for one in found.differences]
 
 
+def disassemble(path: Path) -> list[str]:
+    lines = []
+    for one in ptfile.disassemble(path, "data.pkl", at=0):
+        assert_type(one, ptfile.Disassembly)
+        for line in one:
+            assert_type(line, ptfile.Instruction)
+            lines.append(f"{one.record}, byte {line.position}: {line.opcode} {line.argument} {line.warning}")
+    return lines
+
+
 def measure(x: ptfile.Tensor) -> tuple[float | None, tuple[int, ...]]:
     found = ptfile.statistics(x, bins=20, progress=lambda done, total: print(done, total))
     assert_type(found, ptfile.Statistics)

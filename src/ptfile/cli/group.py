@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "info": "Say what a checkpoint is made of, and where its bytes go.",
         "diff": "Say what is different between two checkpoints.",
         "show": "Show a tensor or value of a checkpoint, and what its numbers are like.",
+        "pickle": "Show the opcodes of the pickles in a file.",
         "verify": "Check everything in checkpoints, and name what is damaged.",
         "repair": "Save what is whole in a damaged checkpoint.",
         "scan": "Say what the pickles in files would do if they were run.",

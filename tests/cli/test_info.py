@@ -47,7 +47,6 @@ def test_the_report_in_a_pipe(example: Path, capsys: pytest.CaptureFixture[str])
         "model.layers.1.value        1     4,096   16.0 KiB   12%  ██▊",
         "model.bias                  1        10       20 B    0%  ▏",
         "step                        1         1        8 B    0%  ▏",
-        "model.head                  1         0        0 B    0%",
         "",
         "Shared storages",
         "model.embed = model.head",

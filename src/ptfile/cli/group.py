@@ -17,14 +17,14 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "ls": "List the tensors of a checkpoint.",
         "info": "Say what a checkpoint is made of, and where its bytes go.",
-        "diff": "Say what is different between two checkpoints.",
         "show": "Show a tensor or value of a checkpoint, and what its numbers are like.",
-        "pickle": "Show the opcodes of the pickles in a file.",
+        "diff": "Say what is different between two checkpoints.",
         "verify": "Check everything in checkpoints, and name what is damaged.",
         "repair": "Save what is whole in a damaged checkpoint.",
         "scan": "Say what the pickles in files would do if they were run.",
+        "pickle": "Show the opcodes of the pickles in a file.",
         "digest": "Print a hash of what is in checkpoints, however they were saved.",
-    },
+    }
 )
 """Every subcommand and what `--help` says of it. Each is the object `command` in the module of its name here."""
 
@@ -86,4 +86,8 @@ def _os_text(error: OSError) -> str:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ptfile", message="%(prog)s %(version)s")
 def group() -> None:
-    """Look into PyTorch's .pt files, without PyTorch and without running what is in them."""
+    """Look into PyTorch's .pt files, without PyTorch and without running what is in them.
+
+    Every command has --help and --json. Exit codes: 0 done, 1 not done, 2 the command line is wrong. Of diff, scan and
+    verify: 0 the same, clean, whole; 1 not so; 2 a file could not be read.
+    """

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ptfile._info import Info, Share, info
+from ptfile._selection import ROOT
 from ptfile.cli import text, to_json
 from ptfile.cli.arguments import FILE, encoding_option, json_option
 from ptfile.cli.charts import bar
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 MOST_SHARED = 8
 """Storages with several names that people are shown."""
 _SHOWN_FACTS = ("version", ".format_version", ".storage_alignment", "byteorder", "archive_version")
-_ROOT = "(root)"
 _LABEL = 10
 _LONGEST_BAR = 40
 _SHORTEST_BAR = 10
@@ -110,7 +110,7 @@ def _write(found: Info) -> None:
         screen.line((f"{label:{_LABEL}}", "dim"), screen.cut(said, screen.width - _LABEL))
     if summary.tensors:
         _write_charts(
-            screen, _Chart("By dtype", found.by_dtype(), "green"), _Chart("By name", found.by_prefix(), "cyan")
+            screen, _Chart("By dtype", found.by_dtype(), "green"), _Chart("By name", _sized(found.by_prefix()), "cyan")
         )
     _write_shared(screen, _shared(found))
     if found.waste:
@@ -141,6 +141,11 @@ def _facts(found: Info) -> Iterator[tuple[str, str]]:
         yield "Waste", share + unused
 
 
+def _sized(shares: Sequence[Share]) -> list[Share]:
+    """Those that add anything: not tensors whose bytes are another's as well."""
+    return [share for share in shares if share.nbytes]
+
+
 @dataclass(frozen=True, slots=True)
 class _Chart:
     """Shares, a row for each: its name, what it comes to, and a bar."""
@@ -150,14 +155,18 @@ class _Chart:
     style: str
 
     def labels(self) -> list[str]:
-        return [self.title, *(printable(share.name) or _ROOT for share in self.shares)]
+        return [self.title, *(printable(share.name) or ROOT for share in self.shares)]
+
+    def parts(self) -> list[float]:
+        """Of the whole, from 0 to 1."""
+        total = sum(share.nbytes for share in self.shares) or 1
+        return [share.nbytes / total for share in self.shares]
 
     def numbers(self) -> list[tuple[str, ...]]:
         """The cells between the name and the bar, with their heads first."""
-        total = sum(share.nbytes for share in self.shares) or 1
         rows = [
-            (f"{one.tensors:,}", f"{one.elements:,}", text.size(one.nbytes), f"{one.nbytes / total:.0%}")
-            for one in self.shares
+            (f"{one.tensors:,}", f"{one.elements:,}", text.size(one.nbytes), f"{part:.0%}")
+            for one, part in zip(self.shares, self.parts(), strict=True)
         ]
         return [("Tensors", "Elements", "Size", ""), *rows]
 
@@ -172,17 +181,17 @@ def _write_charts(screen: Screen, *charts: _Chart) -> None:
     labels = [label for chart in charts for label in chart.labels()]
     name_width = widest(labels, max(screen.width - beside - _SHORTEST_BAR, _LABEL) if screen.is_terminal else None)
     bar_width = min(max(screen.width - beside - name_width, _SHORTEST_BAR), _LONGEST_BAR)
+    largest = max((part for chart in charts for part in chart.parts()), default=0.0) or 1.0
     for chart in charts:
-        total = sum(share.nbytes for share in chart.shares) or 1
         screen.line()
-        parts = (0.0, *(share.nbytes / total for share in chart.shares))
-        for number, (label, row, part) in enumerate(zip(chart.labels(), chart.numbers(), parts, strict=True)):
+        rows = zip(chart.labels(), chart.numbers(), [0.0, *chart.parts()], strict=True)
+        for number, (label, row, part) in enumerate(rows):
             name = left(screen.cut(label, name_width), name_width)
             said = _GAP.join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
             if number == 0:
                 screen.line((f"{name}{_GAP}{said}", "bold"))
             else:
-                drawn = bar(part, bar_width, has_blocks=screen.has_blocks)
+                drawn = bar(part / largest, bar_width, has_blocks=screen.has_blocks)
                 screen.line((name, chart.style), f"{_GAP}{said}{_GAP}", (drawn, chart.style))
 
 
@@ -192,7 +201,7 @@ def _write_shared(screen: Screen, groups: Sequence[Sequence[str]]) -> None:
     screen.line()
     screen.line(("Shared storages", "bold"))
     for names in groups[:MOST_SHARED]:
-        shown = " = ".join(printable(name) or _ROOT for name in names[:4])
+        shown = " = ".join(printable(name) or ROOT for name in names[:4])
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         screen.line((screen.cut(shown, screen.width - len(more)), "cyan"), more)
     if len(groups) > MOST_SHARED:

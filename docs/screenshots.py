@@ -40,7 +40,7 @@ def model(random: np.random.Generator) -> OrderedDict[str, ptfile.Tensor]:
     """A small language model: its head is its embedding, and its biases are slices of more."""
 
     def weight(*shape: int, dtype: ptfile.DType = ptfile.float32) -> ptfile.Tensor:
-        values = np.round(random.normal(scale=0.02, size=shape) * 1024) / 1024
+        values = np.round(random.normal(scale=0.02, size=shape) * 8192) / 8192
         return ptfile.tensor(values.astype(np.float32), dtype=dtype)
 
     state = OrderedDict({"embedding.weight": weight(1024, 64)})
@@ -97,7 +97,7 @@ def output(columns: int, arguments: list[str], folder: Path) -> str:
 def picture(arguments: list[str], written: str, columns: int) -> str:
     """The output as an SVG, the same each time; the font is the reader's own."""
     lines = written.rstrip("\n").split("\n")
-    shown = lines[: MOST_LINES - 1] + ["…"] if len(lines) > MOST_LINES else lines
+    shown = [*lines[: MOST_LINES - 1], "…"] if len(lines) > MOST_LINES else lines
     with Path(os.devnull).open("w") as nowhere:
         console = Console(record=True, width=columns, file=nowhere, force_terminal=True, color_system="truecolor")
         console.print(Text.from_ansi("\n".join(shown)))

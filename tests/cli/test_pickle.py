@@ -31,16 +31,16 @@ def test_the_lines_in_a_pipe(harm: str) -> None:
         f"{harm}, net/data.pkl\n"
         "       0  PROTO               2\n"
         "       2  MARK\n"
-        "       3    GLOBAL            posix system              !! runs a shell command\n"
+        "       3    GLOBAL            posix system  !! runs a shell command\n"
         "      17    BINUNICODE        'ls'\n"
-        "      24    BINPUT            0                         memo 0 = 'ls'\n"
-        "      26    TUPLE1                                      ('ls',)\n"
-        "      27    REDUCE                                      posix.system('ls')  !! runs a shell command\n"
+        "      24    BINPUT            0     memo 0 = 'ls'\n"
+        "      26    TUPLE1            ('ls',)\n"
+        "      27    REDUCE            posix.system('ls')  !! runs a shell command\n"
         "      28    MARK\n"
         "      29      BININT1         1\n"
         "      31      BININT1         2\n"
-        "      33    TUPLE                                       (1, 2)\n"
-        "      34    STOP                                        (1, 2)\n"
+        "      33    TUPLE             (1, 2)\n"
+        "      34    STOP              (1, 2)\n"
     )
 
 

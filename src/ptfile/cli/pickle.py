@@ -35,8 +35,8 @@ from ptfile.machine.disasm import Instruction
 
 _OPCODE = 18
 """Columns of an opcode with its indent, if they are enough."""
-_SAID = 44
-"""Columns of an opcode and its argument, if there is as much room."""
+_ARGUMENT = 4
+"""Columns of a short argument before a note: the number of a memo entry."""
 _POSITION = 8
 _INDENT = "  "
 _DEEPEST = 12
@@ -109,50 +109,39 @@ def _write(file: str, pickles: Iterable[Disassembly]) -> bool:
     return is_whole
 
 
-def _show_plain(text: str, line: Instruction | None) -> None:
-    if line is None:
-        sys.stdout.write(text)
-        return
-    said = _said(line, printable(line.argument))
-    warning = _warning(line)
-    behind = printable("  ".join(part for part in (line.note, warning) if part))
-    sys.stdout.write(f"{line.position:>{_POSITION}}  {said:{_SAID}}  {behind}".rstrip() + "\n")
-
-
-def _said(line: Instruction, argument: str) -> str:
+def _parts(line: Instruction) -> tuple[str, str, str, str]:
+    """Position and opcode, argument, note, warning: what stands in a line, with spaces between."""
     opcode = _INDENT * min(line.depth, _DEEPEST) + line.opcode
-    return f"{opcode:{_OPCODE}}  {argument}" if argument else opcode
+    behind = bool(line.argument or line.note or line.warning)
+    head = f"{line.position:>{_POSITION}}  " + (f"{opcode:{_OPCODE}}  " if behind else opcode)
+    argument = printable(line.argument)
+    if argument and (line.note or line.warning):
+        argument = f"{argument:{_ARGUMENT}}  "
+    note = printable(line.note) + ("  " if line.note and line.warning else "")
+    return head, argument, note, f"!! {printable(line.warning)}" if line.warning else ""
 
 
-def _warning(line: Instruction) -> str:
-    return f"!! {line.warning}" if line.warning else ""
+def _show_plain(text: str, line: Instruction | None) -> None:
+    sys.stdout.write(text if line is None else "".join(_parts(line)) + "\n")
 
 
 def _show_rich() -> Callable[[str, Instruction | None], None]:
-    from ptfile.cli.screen import Screen, left
+    from rich.cells import cell_len
+
+    from ptfile.cli.screen import Screen
 
     screen = Screen()
-    room = screen.width - _POSITION - 2
-    column = min(_SAID, room // 2)
 
     def show(text: str, line: Instruction | None) -> None:
         if line is None:
             screen.line((screen.cut(text.rstrip("\n"), screen.width), "bold"))
             return
-        warning = screen.cut(printable(_warning(line)), room)
-        rest = room - len(warning) - 2 * bool(warning)
-        most = rest if not line.note else max(rest // 2, column)
-        before = len(_said(line, "x")) - 1
-        said = _said(line, screen.cut(printable(line.argument), max(most - before, 1)))
-        if line.note or warning:
-            said = left(said, min(column, rest))
-        note = screen.cut(printable(line.note), max(rest - len(said) - 2, 0))
-        screen.line(
-            (f"{line.position:>{_POSITION}}  ", "dim"),
-            (said[:before], "cyan"),
-            said[before:],
-            (f"  {note}" if note else "", "dim"),
-            (f"  {warning}" if warning else "", "bold red"),
-        )
+        head, argument, note, warning = _parts(line)
+        room = screen.width - len(head)
+        warning = screen.cut(warning, room)
+        room -= len(warning)
+        argument = screen.cut(argument, room if not note else max(room // 2, _ARGUMENT + 2))
+        note = screen.cut(note, max(room - cell_len(argument), 0))
+        screen.line((head, "cyan"), argument, (note, "dim"), (warning, "bold red"))
 
     return show

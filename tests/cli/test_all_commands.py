@@ -84,7 +84,7 @@ def completions(*words: str) -> list[str]:
         check=False,
         env={**os.environ, **environment},
     )
-    return [line.partition(",")[2] for line in result.stdout.splitlines()]
+    return [line.partition(",")[2] for line in result.stdout.split()]
 
 
 def test_the_shell_completes_commands_files_and_names(folder: Path) -> None:

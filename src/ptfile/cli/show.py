@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,11 +86,11 @@ def command(file: str, name: str, *, as_json: bool, encoding: str) -> None:
         found, index = _select(checkpoint, name)
         thing = _indexed(checkpoint[found], found, index)
         head = {"file": file, "name": found, "index": name[len(found) :] or None if index is not None else None}
-        title = (found or ROOT) + (head["index"] or "")
-        if as_json:
-            to_json.write({**head, **as_dict(thing, progress)})
-        else:
-            _write(title, thing, progress)
+        seen = as_dict(thing, progress) if as_json else _look(thing, progress)
+    if isinstance(seen, dict):
+        to_json.write({**head, **seen})
+    else:
+        _write((found or ROOT) + (head["index"] or ""), thing, seen)
 
 
 def _select(checkpoint: ptfile.Checkpoint, name: str) -> tuple[str, Any]:
@@ -205,12 +206,41 @@ def _whole(tensor: Any) -> Any:
 # for people
 
 
-def _write(title: str, thing: Any, progress: Progress) -> None:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was read of a tensor to show it."""
+
+    facts: dict[str, Any]
+    values: list[str]
+    """Lines of text."""
+    statistics: Statistics | None
+    of: str
+
+
+def _look(thing: Any, progress: Progress) -> _Seen | None:
+    """Read what is shown; None for what is no tensor. Nothing is written yet: there may be a bar."""
+    from ptfile.cli.screen import Screen
+
+    if not isinstance(thing, Attributed):
+        return None
+    width = Screen().width
+    facts = _facts(thing)
+    bins = min(MOST_BINS, width - _LABEL - 4, max(2 * math.isqrt(facts["elements"] or 0), 6))
+    found, of = _statistics(thing, bins, progress)
+    numbers, _ = _numbers_of(thing)
+    values = []
+    if numbers is not None and numbers.device != "meta":
+        shown = numbers.dequantize() if isinstance(numbers, QuantizedTensor) else numbers
+        values = values_text(shown, line_width=width - 1, threshold=MOST_SHOWN).split("\n")
+    return _Seen(facts, values, found, of)
+
+
+def _write(title: str, thing: Any, seen: _Seen | None) -> None:
     from ptfile.cli.screen import Screen
 
     screen = Screen()
-    if isinstance(thing, Attributed):
-        _write_tensor(screen, title, thing, progress)
+    if seen is not None:
+        _write_tensor(screen, title, thing, seen)
         return
     screen.heading(title, type(thing).__name__)
     screen.line()
@@ -227,24 +257,20 @@ def _value_lines(thing: Any) -> list[str]:
     return [_REPR.repr(thing)] if short.endswith("…") or "..." in short else [short]
 
 
-def _write_tensor(screen: Screen, title: str, tensor: Any, progress: Progress) -> None:
-    facts = _facts(tensor)
-    bins = min(MOST_BINS, screen.width - _LABEL - 4)
-    found, of = _statistics(tensor, min(bins, max(2 * math.isqrt(facts["elements"] or 0), 6)), progress)
+def _write_tensor(screen: Screen, title: str, tensor: Any, seen: _Seen) -> None:
+    facts = seen.facts
     shape = "" if facts["shape"] is None else f" {facts['shape']}"
     size = "" if facts["bytes"] is None else f", {text.size(facts['bytes'])}"
     screen.heading(title, f"{facts['dtype']}{shape}{size}")
     screen.line()
     for label, said in _rows(tensor, facts):
         screen.line((f"{label:{_LABEL}}", "dim"), screen.cut(printable(said), screen.width - _LABEL))
-    numbers, _ = _numbers_of(tensor)
-    if numbers is not None and numbers.device != "meta":
+    if seen.values:
         screen.line()
-        shown = numbers.dequantize() if isinstance(numbers, QuantizedTensor) else numbers
-        for line in values_text(shown, line_width=screen.width - 1, threshold=MOST_SHOWN).split("\n"):
-            screen.line(line)
-    if found is not None and found.count:
-        _write_statistics(screen, found, of)
+    for line in seen.values:
+        screen.line(line)
+    if seen.statistics is not None and seen.statistics.count:
+        _write_statistics(screen, seen.statistics, seen.of)
 
 
 def _rows(tensor: Any, facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -207,7 +207,8 @@ class _Stack:
 
     def _filled(self, name: str, _argument: Argument) -> tuple[str, str]:
         _, count = self._to_mark()
-        return f"{count // 2} pairs" if name == "SETITEMS" else f"{count} items", ""
+        number, noun = (count // 2, "pair") if name == "SETITEMS" else (count, "item")
+        return f"{number} {noun}" + "s" * (number != 1), ""
 
     def _built(self, name: str, _argument: Argument) -> tuple[str, str]:
         parts, count = self._to_mark()

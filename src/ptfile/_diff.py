@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ptfile._checkpoint import Checkpoint
+from ptfile._checkpoint import open as open_checkpoint
 from ptfile._digest import content_hash
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
@@ -19,7 +19,6 @@ from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import LimitError, PtfileError, located
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
-from ptfile.machine.vm import Python2Text
 from ptfile.sources import open_source
 from ptfile.tensors.comparison import Apart, Tolerance, compare
 from ptfile.tensors.create import from_numpy
@@ -117,9 +116,9 @@ def diff(
     [('w', 'value', 1, 0.5), ('lr', 'added', None, None)]
     """
     tolerance = Tolerance(rtol, atol, equal_nan)
-    text = Python2Text(encoding, errors)
+    options: dict[str, Any] = {"encoding": encoding, "errors": errors, "limits": limits}
     starts = [None if isinstance(f, (str, os.PathLike)) else f.tell() for f in (a, b)]
-    with Checkpoint(a, text=text, limits=limits) as first, Checkpoint(b, text=text, limits=limits) as second:
+    with open_checkpoint(a, **options) as first, open_checkpoint(b, **options) as second:
         comparison = _Comparison(first, second, tolerance, progress)
         if comparison.has_large:
             for f, start in zip((a, b), starts, strict=True):

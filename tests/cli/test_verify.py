@@ -12,6 +12,7 @@ import pytest
 
 import ptfile
 from ptfile.cli import main, progress, text
+from tests.cli.test_ls import run, run_in_terminal
 
 
 @pytest.fixture
@@ -118,6 +119,17 @@ def test_a_file_that_cannot_be_read_is_no_answer(whole: Path, damaged: Path) -> 
     assert main(["verify", missing]) == 2
     assert main(["verify", missing, str(whole)]) == 2
     assert main(["verify", missing, str(damaged)]) == 1
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_sentences_are_wrapped_in_a_terminal(damaged: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """At words, and further in than they begin."""
+    monkeypatch.chdir(damaged.parent)
+    output = run_in_terminal(columns, "verify", damaged.name, exit_code=1)
+    lines = output.splitlines()
+
+    assert max(map(len, lines)) <= columns
+    assert " ".join(" ".join(lines).split()) == " ".join(run("verify", damaged.name).stdout.split())
 
 
 class _Now(threading.Timer):

@@ -17,7 +17,7 @@ import click
 from ptfile._repair import Repair, repair
 from ptfile.cli import text, to_json
 from ptfile.cli.arguments import FILE, encoding_option, json_option
-from ptfile.cli.printable import printable
+from ptfile.cli.lines import echo
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 
@@ -49,7 +49,7 @@ def command(broken: str, out: str, *, force: bool, as_json: bool, encoding: str)
         to_json.write(asdict(report))
         return
     for line in lines(report):
-        click.echo(printable(line))
+        echo(line)
 
 
 def lines(report: Repair) -> Iterator[str]:

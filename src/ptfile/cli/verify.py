@@ -29,7 +29,7 @@ import click
 from ptfile._verify import Progress, Verification, verify
 from ptfile.cli import text, to_json
 from ptfile.cli.arguments import FILE, encoding_option, json_option
-from ptfile.cli.printable import printable
+from ptfile.cli.lines import echo
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 
@@ -55,7 +55,7 @@ def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
         found.append((file, result, problem))
         if not as_json:
             for line in lines(file, result, problem):
-                click.echo(printable(line))
+                echo(line)
     if as_json:
         to_json.write([_as_dict(*each) for each in found])
     codes = {2 if result is None else int(not result.ok) for _, result, _ in found}

@@ -20,6 +20,7 @@ from ptfile.errors import LimitError, PtfileError, located
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.sources import open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.comparison import Apart, Tolerance, compare
 from ptfile.tensors.create import from_numpy
 from ptfile.tensors.elements import integers
@@ -84,20 +85,23 @@ def diff(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
     progress: Progress | None = None,
 ) -> Diff:
     """Compare two checkpoints name by name: what is there, types, shapes, dtypes, values.
 
-    Not compared are formats, devices, strides, sharing, `requires_grad`, classes of containers and the order of keys:
-    `digest` tells whether two files say the very same.
+    Not compared are formats, devices, strides, sharing, `requires_grad`, classes of containers, the order of keys, and
+    attributes of dicts (the versions that a state dict keeps): `digest` tells whether two files say the very same.
 
-    a, b: paths, or binary file objects that can seek.
+    a, b: paths, URLs, or binary file objects that can seek.
 
     rtol, atol: numbers count as equal if `|a - b| <= atol + rtol * |b|`. 0: only if they are equal.
 
     equal_nan: whether NaN equals NaN at the same place.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
+
+    storage_options: how to open the stores that URLs are in (docs/remote.md).
 
     progress: is called with the bytes compared so far and the bytes that there are to compare.
 
@@ -117,12 +121,13 @@ def diff(
     """
     tolerance = Tolerance(rtol, atol, equal_nan)
     options: dict[str, Any] = {"encoding": encoding, "errors": errors, "limits": limits}
+    options["storage_options"] = storage_options
     starts = [None if isinstance(f, (str, os.PathLike)) else f.tell() for f in (a, b)]
     with open_checkpoint(a, **options) as first, open_checkpoint(b, **options) as second:
         comparison = _Comparison(first, second, tolerance, progress)
         if comparison.has_large:
             for f, start in zip((a, b), starts, strict=True):
-                _verify_large(f, start, limits)
+                _verify_large(f, start, limits, storage_options)
         found = tuple(comparison.differences())
         return Diff(_name(a), _name(b), len(first.keys() & second.keys()), found)
 
@@ -131,14 +136,14 @@ def _name(f: Path | Readable) -> str:
     return os.fspath(f) if isinstance(f, (str, os.PathLike)) else type(f).__name__
 
 
-def _verify_large(f: Path | Readable, start: int | None, limits: Limits) -> None:
+def _verify_large(f: Path | Readable, start: int | None, limits: Limits, storage_options: StorageOptions) -> None:
     """Check the records of a zip file that are compared in pieces, for which there are no checksums.
 
     start: where a file object stood.
     """
     if start is not None and not isinstance(f, (str, os.PathLike)):
         f.seek(start)
-    with open_source(f, mmap=False) as source, located(file=source.name):
+    with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         head = bytes(source.read(0, min(HEAD_SIZE, source.size)))
         if sniff(head, source.size) is Kind.ZIP:
             reader = ZipReader(source, limits)

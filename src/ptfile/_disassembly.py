@@ -23,6 +23,7 @@ from ptfile.machine.infamous import does
 from ptfile.machine.policy import Policy
 from ptfile.sources import MemorySource, Source, open_source
 from ptfile.sources.part import part_of
+from ptfile.stores.urls import StorageOptions
 
 _DEFAULT_LIMITS = Limits()
 _NOT_KNOWN = "not in ptfile's table"
@@ -57,15 +58,22 @@ class Disassembly:
 
 
 def disassemble(
-    f: Path | Readable, record: str | None = None, *, at: int | None = None, limits: Limits = _DEFAULT_LIMITS
+    f: Path | Readable,
+    record: str | None = None,
+    *,
+    at: int | None = None,
+    limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Iterator[Disassembly]:
     """The pickles in a file, opcode by opcode. Nothing of them is run, and broken ones are shown up to the fault.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands. It need be no checkpoint, if
-        it is a pickle.
+    f: a path, a URL, or a binary file object that can seek, which is read from where it stands. It need be no
+        checkpoint, if it is a pickle.
     record: which one of a zip or tar file, with its folder or without; None: all whose names end in `.pkl` of a zip
         file, the four that PyTorch wrote of a tar file. Of a legacy file: the five pickles at its start.
     at: a byte of the record, or of the file, where the one pickle begins that is wanted; `scan` tells such places.
+
+    storage_options: how to open the store that a URL is in (docs/remote.md).
 
     Names that are not in the table of `load` have a warning, with what they are known to do.
 
@@ -76,7 +84,7 @@ def disassemble(
     ...     print([line.warning for line in one if line.warning])
     ['runs Python code']
     """
-    with open_source(f, mmap=False) as source, located(file=source.name):
+    with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         head = bytes(source.read(0, min(HEAD_SIZE, source.size)))
         kind = sniff(head, source.size)
         if kind is Kind.ZIP and (record is not None or at is None):

@@ -9,18 +9,20 @@ from typing import Any
 
 from ptfile._inspect import Summary, TensorInfo, summarize
 from ptfile._names import components
+from ptfile._tree import named
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import PtfileError, located
 from ptfile.formats.opening import open_format, open_zip_records
-from ptfile.formats.origin import facts_of, writer
+from ptfile.formats.origin import writer
 from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.reader import FormatReader
 from ptfile.formats.zip_records import STORAGES, ZipRecords
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors import strides
 
 _DEFAULT_LIMITS = Limits()
@@ -54,7 +56,7 @@ class Info:
     pickle_nbytes: int
     """Of all pickles that a load runs."""
     facts: Mapping[str, str]
-    """The small records that say how a zip file was written, by their names: `version`, `byteorder`."""
+    """What the file says of how it was written, as `Checkpoint.metadata` has it: `version`, `byteorder`."""
     unused: Mapping[str, int]
     """Records that would be storages, which nothing in the checkpoint names; with their bytes in the file."""
 
@@ -119,13 +121,20 @@ class _NotingRunner(SafeRunner):
 
 
 def info(
-    f: Path | Readable, *, encoding: str = "utf-8", errors: str = "strict", limits: Limits = _DEFAULT_LIMITS
+    f: Path | Readable,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Info:
     """What a checkpoint is made of. Reads what `inspect` reads, and the small records that say how it was written.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands.
+    f: a path, a URL, or a binary file object that can seek, which is read from where it stands.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
+
+    storage_options: how to open the store that a URL is in (docs/remote.md).
 
     Raises what `inspect` raises.
 
@@ -140,11 +149,12 @@ def info(
     >>> [(share.name, share.elements, share.nbytes) for share in about.by_dtype()]
     [('float32', 16, 64), ('int64', 1, 8)]
     """
-    with open_source(f, mmap=False) as source, located(file=source.name):
+    with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         records, reader = _opened(source, limits)
         runner = _NotingRunner(limits, "inert", Python2Text(encoding, errors))
-        summary = summarize(source, reader.format, reader.load(runner, None), limits)
-        facts = facts_of(records) if records else {}
+        root = reader.load(runner, None)
+        summary = summarize(source.name, source.size, reader.format, named(root, limits))
+        facts = reader.about()
         return Info(
             summary=summary,
             writer=writer(reader.format, records or (), facts),
@@ -169,7 +179,7 @@ def _opened(source: Source, limits: Limits) -> tuple[ZipRecords | None, FormatRe
 
 def _unused(records: ZipRecords) -> dict[str, int]:
     """The records of storages that no load asks for."""
-    asked = {offset for offset, _ in records.unread}
+    asked = {offset for offset, _ in records.asked}
     return {
         name: records.size(name)
         for name in records.names

@@ -22,6 +22,7 @@ from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 from ptfile.formats.scan_report import PickleReport, Verdict
+from ptfile.stores.urls import is_url
 
 Failed: TypeAlias = tuple[str, str]
 """A file that could not be opened, and why."""
@@ -66,7 +67,7 @@ def scanned(paths: Iterable[str]) -> Iterator[Scan | Failed]:
                 yield file
                 continue
             try:
-                if not _is_address(file) and not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116
+                if not is_url(file) and not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116
                     yield file, "it is neither a file nor a folder"
                     continue
                 with progress_bar(file):
@@ -76,11 +77,6 @@ def scanned(paths: Iterable[str]) -> Iterator[Scan | Failed]:
                 yield file, error.strerror or str(error)
             except PtfileError as error:
                 yield file, error.problem
-
-
-def _is_address(path: str) -> bool:
-    """Whether it is no path at all, but for instance `https://example.com/model.pt`."""
-    return "://" in path
 
 
 def _files(path: str) -> Iterator[str | Failed]:

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
 
 from isal import igzip_lib, isal_zlib
 
+from ptfile._threads import cores, share
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
+from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
+from ptfile.containers.zip_runs import SMALL, Runs
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
-from ptfile.sources.base import Source, ViewSource
-from ptfile.sources.read_ahead import ReadAhead
+from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource
+from ptfile.sources.read_ahead import near
 
-_PIECE = 1 << 20
-"""Bytes read and checked at a time, while they are in the processor's cache."""
+LARGE = 256 << 10
+"""Bytes of a record that are worth a thread's turn."""
+_ALONE = 2 * PIECE
+"""Bytes of one record that are worth beginning a thread for."""
 _EXTRA_GUESS = 128
 """Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
+_LONG_HEADER = 1 << 10
+"""Bytes of a name and an extra field that few headers have more of."""
 _RAW_DEFLATE = -15
 """zlib's window bits for deflate without zlib's own header."""
 
@@ -42,7 +49,10 @@ class ZipReader:
         self._directory = read_directory(source, self._limits)
         # Headers lie between payloads: a window serves many small records at once.
         self._views = source if isinstance(source, ViewSource) else None
-        self._near: Source = ReadAhead(source) if self._views is None else source
+        self._distant = source if isinstance(source, DistantSource) else None
+        self._near = near(source)
+        self._runs = Runs(source, self._directory) if self._views is None and self._distant is None else None
+        self._threads = cores() if isinstance(source, ConcurrentSource) else 1
 
     @property
     def source(self) -> Source:
@@ -67,6 +77,29 @@ class ZipReader:
         """The record of this name inside the root folder, or None. Raises FormatError if there is no one root."""
         return self._directory.records.get(f"{self.root}/{name}")
 
+    def will_read(self, header_offsets: Iterable[int]) -> None:
+        """Say that the records whose headers are here are going to be read, in this order, to a source far away."""
+        if self._distant is not None:
+            self._distant.will_read((offset, self._end_of(offset)) for offset in header_offsets)
+
+    def will_look(self, nbytes: int) -> None:
+        """Say that the headers of all records are going to be read, and so many bytes of what follows each."""
+        if self._distant is not None:
+            offsets = self._directory.header_offsets
+            ends = (min(offset + zs.LOCAL.size + _LONG_HEADER + nbytes, self._end_of(offset)) for offset in offsets)
+            self._distant.will_read(zip(offsets, ends, strict=True))
+
+    def will_read_part(self, record: Record, start: int, stop: int) -> None:
+        """Say that bytes `start` to `stop` of a stored record are going to be read, and its header."""
+        if self._distant is None:
+            return
+        header = record.header_offset
+        behind = self._end_of(header) - record.size
+        # The header says where the payload begins, and the end of the record where it can: a descriptor is behind it.
+        first = max(header, behind - zs.DESCRIPTOR64.size)
+        head = zs.LOCAL.size + len(record.name.encode()) + _EXTRA_GUESS
+        self._distant.will_read([(header, min(header + head, behind)), (first + start, behind + stop)])
+
     def locate(self, record: Record) -> int:
         """Offset of the payload, from the start of the file.
 
@@ -85,10 +118,11 @@ class ZipReader:
         Raises FormatError for a wrong CRC (0 passes: not computed) or a wrong length, LimitError for a deflated
         record that would grow beyond `limits.inflated` and `limits.inflate_ratio`.
         """
+        self.will_read([record.header_offset])
         try:
             payload = self._locate(record)
             if record.method == zs.STORED and self._views is not None:
-                view = self._views.view(payload, record.size)
+                view = self._source.read(payload, record.size)
                 _check_crc(record, isal_zlib.crc32(view))
                 return view
             self._check_ratio(record)
@@ -107,9 +141,48 @@ class ZipReader:
         """
         if target.nbytes != record.size:
             raise ValueError(f"record {record.name!r} has {record.size} bytes, the target {target.nbytes}")
+        if record.size >= _ALONE and self.threads_for(record) > 1:
+            share(self.tasks(record, target), self.threads_for(record))
+            return
+        self.will_read([record.header_offset])
         try:
+            content = self._runs.content(record) if self._runs is not None and record.size <= SMALL else None
+            if content is not None:
+                target[:] = content
+                _check_crc(record, isal_zlib.crc32(content))
+                return
             self._check_ratio(record)
             self._fill(record, self._locate(record), target.cast("B"))
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+
+    def threads_for(self, record: Record) -> int:
+        """How many threads read it fastest."""
+        return self._threads if record.method == zs.STORED and record.size >= LARGE else 1
+
+    def tasks(
+        self, record: Record, target: memoryview, done: Callable[[], None] = lambda: None
+    ) -> Iterator[Callable[[], None]]:
+        """What `read_into` does for a record that is stored, as tasks that several threads may share.
+
+        The one that ends last checks the CRC and calls `done`.
+        """
+
+        def check(crc: int) -> None:
+            _check_crc(record, crc)
+            done()
+
+        try:
+            for task in Pieces(self._source, self._locate(record), target, check).tasks():
+                yield partial(self._run, record, task)
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+
+    def _run(self, record: Record, task: Callable[[], None]) -> None:
+        try:
+            task()
         except PtfileError as error:
             self._place(error, record)
             raise
@@ -119,10 +192,11 @@ class ZipReader:
         if record.method != zs.STORED:
             self.read(record)
             return
+        self.will_read([record.header_offset])
         try:
             place, crc = self._locate(record), 0
-            for start in range(0, record.size if record.crc else 0, _PIECE):
-                crc = isal_zlib.crc32(self._source.read(place + start, min(_PIECE, record.size - start)), crc)
+            for start in range(0, record.size if record.crc else 0, PIECE):
+                crc = isal_zlib.crc32(self._source.read(place + start, min(PIECE, record.size - start)), crc)
             _check_crc(record, crc)
         except PtfileError as error:
             self._place(error, record)
@@ -137,10 +211,14 @@ class ZipReader:
         error.file = error.file or self._source.name
         error.record = error.record or name
 
-    def _locate(self, record: Record) -> int:
+    def _end_of(self, header_offset: int) -> int:
+        """Where the next header begins, or the directory."""
         offsets = self._directory.header_offsets
-        following = bisect_right(offsets, record.header_offset)
-        end = offsets[following] if following < len(offsets) else self._directory.offset
+        following = bisect_right(offsets, header_offset)
+        return offsets[following] if following < len(offsets) else self._directory.offset
+
+    def _locate(self, record: Record) -> int:
+        end = self._end_of(record.header_offset)
         name = record.name.encode("utf-8" if record.flags & zs.FLAG_UTF8 else "cp437")
         room = end - record.header_offset - record.compressed_size
         fixed = zs.LOCAL.size + len(name)
@@ -178,8 +256,8 @@ class ZipReader:
             _check_crc(record, isal_zlib.crc32(target))
             return
         crc = 0
-        for start in range(0, record.size, _PIECE):
-            piece = target[start : start + _PIECE]
+        for start in range(0, record.size, PIECE):
+            piece = target[start : start + PIECE]
             self._near.read_into(payload + start, piece)
             crc = isal_zlib.crc32(piece, crc)
         _check_crc(record, crc)
@@ -203,7 +281,7 @@ class ZipReader:
         try:
             while not inflater.eof:
                 if not waiting:
-                    length = min(_PIECE, record.compressed_size - read)
+                    length = min(PIECE, record.compressed_size - read)
                     if not length:
                         break
                     waiting = self._near.read(payload + read, length)

@@ -9,23 +9,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from types import MappingProxyType
 
-from ptfile.errors import PtfileError
 from ptfile.formats import export_format
-from ptfile.formats.zip_records import ZipRecords
 
-_SMALL = 256
-"""Bytes of a record that is a fact about the file, and not content."""
-_FACTS = (
-    "version",
-    ".format_version",
-    ".storage_alignment",
-    "byteorder",
-    ".data/serialization_id",
-    ".data/version",
-    ".data/python_version",
-    "archive_version",
-    "archive_format",
-)
 _OTHERS: Mapping[str, str] = MappingProxyType(
     {
         "legacy": "any PyTorch (before 1.6 it was the usual format)",
@@ -39,7 +24,7 @@ _OTHERS: Mapping[str, str] = MappingProxyType(
 def writer(kind: str, records: Container[str], facts: Mapping[str, str]) -> str:
     """Which versions of PyTorch write such a file.
 
-    kind: the format's name; records: those of a zip file, by their short names; facts: of `facts_of`.
+    kind: the format's name; records: those of a zip file, by their short names; facts: what a reader's `about` says.
 
     >>> writer("zip", {".format_version", "byteorder"}, {"version": "3"})
     'PyTorch 2.7 or newer'
@@ -57,15 +42,3 @@ def writer(kind: str, records: Container[str], facts: Mapping[str, str]) -> str:
     if facts.get("version") in ("1", "2"):
         return "PyTorch 1.0 to 1.5"
     return "PyTorch 1.6 to 2.0"
-
-
-def facts_of(records: ZipRecords) -> dict[str, str]:
-    """The small records of a zip file that say how it was written, as text. One that is damaged is left out."""
-    facts = {}
-    for name in _FACTS:
-        if name in records and records.size(name) <= _SMALL:
-            try:
-                facts[name] = records.text(name).strip()
-            except PtfileError:
-                continue
-    return facts

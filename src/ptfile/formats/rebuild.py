@@ -25,9 +25,10 @@ from ptfile.formats.arguments import (
 from ptfile.formats.rebuild_layouts import BUILDERS as LAYOUT_BUILDERS
 from ptfile.formats.rebuild_layouts import NAMES as LAYOUT_NAMES
 from ptfile.formats.rebuild_layouts import REDUCERS as LAYOUT_REDUCERS
-from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE
+from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE, SavedStorages
 from ptfile.machine.encoder import Reducer
 from ptfile.machine.names import Global, InertName
+from ptfile.machine.plain import PlainTensors, Strided
 from ptfile.machine.policy import Meaning, TypeRules
 from ptfile.machine.proof import Role
 from ptfile.tensors.create import empty_meta, tensor
@@ -73,6 +74,13 @@ def _tensor_v2(
 ) -> Tensor:
     no_hooks(hooks)
     return _strided(exactly(storage, TypedStorage, "the storage"), offset, shape, stride, requires_grad, metadata)
+
+
+def _proved_tensor_v2(
+    storage: TypedStorage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], grad: bool, _hooks: object
+) -> Tensor:
+    """The same for arguments that were proved to be of the right kinds, but for the storage's."""
+    return Tensor(storage.storage, storage.dtype, offset, shape, stride, grad)
 
 
 def _tensor_v3(
@@ -232,6 +240,21 @@ def _with_python_side(reduce: Callable[[Any], Reduced]) -> Reducer:
     return reduce_all
 
 
+def plain_tensors(storages: SavedStorages) -> PlainTensors:
+    """Tensors that are no more than a view of a storage, for the encoder of plain trees."""
+
+    def strided(tensor: Tensor) -> Strided | None:
+        storage, dtype, device = tensor.untyped_storage(), tensor.dtype, tensor.device
+        numel, rest = divmod(storage.nbytes(), dtype.itemsize)
+        is_more = tensor.python_side is not None or tensor.is_conj() or tensor.is_neg()
+        if is_more or rest or dtype.storage_class is None or not (device == "cpu" or device.startswith("cuda")):
+            return None
+        persistent_id = storages.name(storage, dtype, numel)
+        return persistent_id, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.requires_grad
+
+    return PlainTensors(Tensor, REBUILD_TENSOR_V2, strided)
+
+
 # the tables
 
 _BUILDERS: Mapping[Global, Callable[..., object]] = {
@@ -249,6 +272,8 @@ _BUILDERS: Mapping[Global, Callable[..., object]] = {
 }
 BUILDERS = {name: counted(str(name), builder) for name, builder in _BUILDERS.items()}
 """The functions that make tensors, by their names in a pickle."""
+PROVED_BUILDERS: Mapping[Global, Callable[..., object]] = {REBUILD_TENSOR_V2: _proved_tensor_v2}
+"""The same for pickles that were proved to call them with arguments of the right kinds."""
 
 NAMES: Mapping[tuple[str, str], Meaning] = {
     **{(name.module, name.name): Meaning(call=builder) for name, builder in BUILDERS.items()},

@@ -24,6 +24,8 @@ storage and its tag that returns a storage (or None: leave it)."""
 
 UNTYPED_STORAGE = Global("torch.storage", "UntypedStorage")
 STORAGE_CLASSES: Mapping[str, Global] = {name: Global("torch", name) for name in dtypes.BY_STORAGE_CLASS}
+_DTYPES = {id(name): dtypes.BY_STORAGE_CLASS[short] for short, name in STORAGE_CLASSES.items()}
+"""By identity, since there is one object for each name: to compare names takes longer than all else."""
 _KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
 _TEXT = re.compile(
     r"\('storage', <class 'torch(?:\.storage)?\.(?P<name>[A-Z]\w{1,20}Storage)'>, "
@@ -45,15 +47,26 @@ class StoragesToSave(Protocol):
     def payload(self, storage: Any) -> Buffer:
         """The bytes of a storage."""
 
+    def forget(self) -> None:
+        """Begin anew: the pickle is given up."""
+
 
 class SavedStorages:
     """The storages that a pickler meets, in the order of first meeting; each gets the next number as its key."""
 
     def __init__(self) -> None:
+        self._foreign = _torch_storage_classes()
+        self._kinds = _OWN_KINDS | self._foreign
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self.storages: list[Storage] = []
         self._keys: dict[int, str] = {}
+        self._dtype: DType | None = None
+        """What all storages so far are saved as."""
         self._dtypes: dict[int, DType] = {}
-        self._foreign = _torch_storage_classes()
+        """By place in memory, as soon as there are two."""
 
     def persistent_id(self, obj: object) -> tuple[str, Global, str, str, int] | None:
         """What stands in the pickle for a storage; None for any other object.
@@ -62,12 +75,14 @@ class SavedStorages:
         """
         # This is called for every single object that is saved.
         kind = type(obj)
+        if kind not in self._kinds:
+            return None
         if kind is TypedStorage:
             assert isinstance(obj, TypedStorage)
-            return self._name(obj.storage, obj.dtype, obj.numel())
+            return self.name(obj.storage, obj.dtype, obj.numel())
         if kind is Storage:
             assert isinstance(obj, Storage)
-            return self._name(obj, None, obj.nbytes())
+            return self.name(obj, None, obj.nbytes())
         if kind is type and obj.__module__.startswith("ptfile."):
             problem = f"the class {obj.__name__} itself has no name in PyTorch's format"  # type: ignore[attr-defined]
             raise UnsupportedError(problem, fix="Save the name as text")
@@ -82,7 +97,8 @@ class SavedStorages:
         """The bytes of a storage, read now if they have not been."""
         return storage.data.data
 
-    def _name(self, storage: Storage, dtype: DType | None, numel: int) -> tuple[str, Global, str, str, int]:
+    def name(self, storage: Storage, dtype: DType | None, numel: int) -> tuple[str, Global, str, str, int]:
+        """The persistent id of a storage whose elements are of a dtype, or are bytes."""
         self._check_dtype(storage, dtype or dtypes.uint8)
         key = self._keys.get(id(storage))
         if key is None:
@@ -98,11 +114,24 @@ class SavedStorages:
     def _check_dtype(self, storage: Storage, dtype: DType) -> None:
         if storage.nbytes() == 0:
             return
-        # An unread storage shares its bytes with no other, so its identity serves as well as an address.
-        place = storage.data_ptr() if storage.is_loaded else -id(storage)
-        if self._dtypes.setdefault(place, dtype) is not dtype:
-            problem = f"the same memory is saved as {self._dtypes[place]} and as {dtype}, which PyTorch cannot load"
+        if self._dtype is None:
+            self._dtype = dtype
+        if not self._dtypes:
+            if dtype is self._dtype:  # as nearly always; to look at places takes as long as all the rest
+                return
+            self._dtypes = {_place(met): self._dtype for met in self.storages if met.nbytes()}
+        if self._dtypes.setdefault(_place(storage), dtype) is not dtype:
+            first = self._dtypes[_place(storage)]
+            problem = f"the same memory is saved as {first} and as {dtype}, which PyTorch cannot load"
             raise TensorError(problem, fix="Clone one of the tensors first")
+
+
+def _place(storage: Storage) -> int:
+    """What storages in the same memory have in common. One that is not read shares its bytes with no other."""
+    return storage.data_ptr() if storage.is_loaded else -id(storage)
+
+
+_OWN_KINDS = frozenset({TypedStorage, Storage, type})
 
 
 def _torch_storage_classes() -> frozenset[type]:
@@ -124,19 +153,20 @@ class LoadedStorages:
         """What a persistent id stands for."""
         dtype, key, location, numel = _parse(persistent_id)
         nbytes = numel * (dtype.itemsize if dtype else 1)
-        if key not in self._by_key:
-            storage = self._make(key, nbytes, dtype)
-            self._by_key[key] = (self._place(storage, location), dtype)
-        storage, first_dtype = self._by_key[key]
+        known = self._by_key.get(key)
+        if known is None:
+            known = self._by_key[key] = (self._place(self._make(key, nbytes, dtype), location), dtype)
+        storage, first_dtype = known
         # An untyped storage and one of uint8 are the same to PyTorch, as are all that hold nothing.
         same = (first_dtype or dtypes.uint8) is (dtype or dtypes.uint8)
         if storage.nbytes() != nbytes or not (same or nbytes == 0):
             raise TensorError(f"storage {key} is asked for with two types or sizes")
         if dtype is None:
             return storage
-        if (key, dtype) not in self._typed:
-            self._typed[key, dtype] = TypedStorage(storage, dtype)
-        return self._typed[key, dtype]
+        typed = self._typed.get((key, dtype))
+        if typed is None:
+            typed = self._typed[key, dtype] = TypedStorage(storage, dtype)
+        return typed
 
     def _place(self, storage: Storage, location: str) -> Storage:
         storage.device = location
@@ -179,10 +209,13 @@ def _is_text(value: object, text: str) -> bool:
 
 
 def _dtype_of(storage_class: Global) -> DType | None:
+    known = _DTYPES.get(id(storage_class))
+    if known is not None:
+        return known
     if storage_class == UNTYPED_STORAGE or str(storage_class) == "torch.UntypedStorage":
         return None
-    known = storage_class.module in ("torch", "torch.cuda")  # the latter in very old files
-    dtype = dtypes.BY_STORAGE_CLASS.get(storage_class.name) if known else None
+    is_known = storage_class.module in ("torch", "torch.cuda")  # the latter in very old files
+    dtype = dtypes.BY_STORAGE_CLASS.get(storage_class.name) if is_known else None
     if dtype is None:
         raise UnsafeError(f"a persistent id names {storage_class}, which is no storage", name=str(storage_class))
     return dtype

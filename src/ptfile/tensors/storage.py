@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
+from ptfile.tensors.blocks import NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 """A 1-D array of bytes."""
+
+
+ALIGNMENT = 64
+"""Of memory, in bytes: c10/core/alignment.h, gAlignment."""
+_WORTH_ALIGNING = 4 << 10
 
 
 class Storage:
@@ -108,6 +114,13 @@ class Storage:
                         raise TensorError("the bytes of this storage were never provided")
                     self._keep(self._fetch())
 
+    def provide(self, data: Bytes) -> None:
+        """Have the bytes, which somebody has read for it; they are ignored if it has its own."""
+        if self._lock is not None:
+            with self._lock:
+                if self._data is None:
+                    self._keep(data)
+
     def _keep(self, data: Bytes) -> None:
         if data.dtype != np.uint8 or data.shape != (self._nbytes,):
             raise TensorError(
@@ -132,6 +145,20 @@ class Storage:
         if self._data is not None or fetch_range is None:
             return self.data[start:stop]
         return fetch_range(start, stop)
+
+    def is_read_in_parts(self, nbytes: int) -> bool:
+        """Whether so many of its bytes are read without the others: it is in a file, large, and that is not all."""
+        return self._data is None and self._fetch_range is not None and NEAR < self._nbytes > nbytes
+
+    def fresh(self) -> Storage:
+        """The bytes for whoever does not want them kept here: read and checked now, as a storage of its own.
+
+        The storage itself, if it is in memory already.
+        """
+        fetch = self._fetch
+        if self._data is not None or fetch is None:
+            return self
+        return Storage(fetch() if self._fetch_range is None else self.peek(0, self._nbytes), self.device)
 
     def part(self, start: int, stop: int) -> Storage:
         """The bytes from `start` to `stop` as a storage: in the same memory, or not read either."""
@@ -238,6 +265,18 @@ class TypedStorage:
         name = self.dtype.storage_class or "TypedStorage"
         unread = "" if self.storage.is_loaded else ", not read"
         return f"<ptfile.{name} of {self.numel()} elements, dtype={self.dtype}, device={self.device!r}{unread}>"
+
+
+def empty_bytes(nbytes: int) -> Bytes:
+    """Memory to read into. Where there is enough for that to matter it begins at a multiple of 64.
+
+    So does PyTorch's, and JAX can share no other.
+    """
+    if nbytes < _WORTH_ALIGNING:
+        return np.empty(nbytes, np.uint8)
+    memory = np.empty(nbytes + ALIGNMENT - 1, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + nbytes]
 
 
 def interpret(data: Bytes, dtype: DType) -> npt.NDArray[Any]:

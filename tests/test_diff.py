@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ptfile.tensors import comparison, pieces
 from ptfile.tensors.comparison import Tolerance, compare
 from ptfile.tensors.quantized import PerTensor, QuantizedTensor
 from ptfile.tensors.sparse import SparseTensor
+from tests.golden.corpus import Corpus, files
 
 
 def saved(value: object, **options: Any) -> io.BytesIO:
@@ -229,6 +231,15 @@ def test_progress_is_told() -> None:
     value = {"a": ptfile.zeros(10), "b": ptfile.zeros(5)}
     ptfile.diff(saved(value), saved(value), progress=lambda done, total: told.append((done, total)))
     assert told == [(40, 60), (60, 60)]
+
+
+def test_real_files_are_the_same_as_themselves(tmp_path: Path) -> None:
+    """Of every version of PyTorch, whatever is in them."""
+    corpus = Corpus(tmp_path)
+    for file in files()[::120]:
+        with corpus.opened(file) as f:
+            if isinstance(f, Path):
+                assert ptfile.diff(f, f, encoding="latin1" if file.is_python2 else "utf-8").same, str(file)
 
 
 def test_a_deflated_file_is_read() -> None:

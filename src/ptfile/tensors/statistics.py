@@ -16,7 +16,7 @@ from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
 
 _KEPT = 64 << 20
-"""Bytes of a tensor that is read once for its bounds and its histogram; a larger one is read twice."""
+"""Bytes of the numbers of a tensor that is read once for its bounds and its histogram; a larger one is read twice."""
 
 _EXACT = 1 << 50
 """Integers below which a float64 has room for halves."""
@@ -49,7 +49,7 @@ class Statistics:
 
 
 def statistics(tensor: Tensor | QuantizedTensor, bins: int = 0, *, progress: Progress | None = None) -> Statistics:
-    """Statistics of a tensor of numbers, in memory for a few MiB of it, twice that for a histogram.
+    """Statistics of a tensor of numbers. It is looked at in pieces: no more than some 100 MiB are in memory.
 
     bins: parts of the histogram; of integers fewer, so that each stands for as many numbers. 0: no histogram.
 
@@ -67,7 +67,7 @@ def statistics(tensor: Tensor | QuantizedTensor, bins: int = 0, *, progress: Pro
     (1, 5, 2.5, 1.732, (1, 2, 0, 0, 1))
     """
     _check(tensor)
-    small = tensor.numel() * tensor.dtype.itemsize <= _KEPT
+    small = tensor.numel() * np.dtype(np.float64).itemsize <= _KEPT
     told = _Told(tensor, progress, 1 if small or not bins else 2)
     kept = list(_numbers(tensor, told)) if small else None
     totals = _Totals()

@@ -67,6 +67,15 @@ def test_prefixes_are_opened_while_they_are_few() -> None:
     assert len(about.by_prefix(22)) == 22
 
 
+def test_too_many_prefixes_are_put_together() -> None:
+    """The largest are there, and one share for all others."""
+    about = ptfile.info(saved([ptfile.zeros(size) for size in range(1, 31)]))
+    shares = about.by_prefix(5)
+
+    assert [share.name for share in shares] == ["[29]", "[28]", "[27]", "[26]", "(others)"]
+    assert (shares[-1].tensors, shares[-1].elements, shares[-1].nbytes) == (26, 351, 1404)
+
+
 def test_names_that_are_too_deep_to_open_end() -> None:
     """Names are compared by their first steps."""
     deep = {".".join("a" * 30) + f".{i}": ptfile.zeros(1) for i in range(3)}

@@ -77,7 +77,8 @@ class Info:
         """The tensors by the beginnings of their names, the largest share first.
 
         In place of a prefix with a large share stand those one step longer, as long as there are no more than `most`.
-        A tensor that has a share of its own is there by its name.
+        A tensor that has a share of its own is there by its name. If there are too many to begin with, the smallest are
+        one share at the end, called `(others)`.
         """
         parts = {tensor.name: components(tensor.name)[:_DEEPEST] for tensor in self.summary.tensors}
         opened = {""}
@@ -98,7 +99,8 @@ class Info:
             largest = next((name for name in several if name not in opened | closed), None)
             if largest is None:
                 alone = {prefix(tensor): tensor.name for tensor in self.summary.tensors}
-                return tuple(replace(one, name=alone[one.name]) if one.tensors == 1 else one for one in shares)
+                by_name = (replace(one, name=alone[one.name]) if one.tensors == 1 else one for one in shares)
+                return _at_most(most, tuple(by_name))
             opened.add(largest)
             finer = _shares(self.summary.tensors, prefix)
             if len(finer) <= most:
@@ -185,6 +187,14 @@ def _unused(records: ZipRecords) -> dict[str, int]:
         for name in records.names
         if name.startswith(STORAGES) and records.size(name) and records.header_offset(name) not in asked
     }
+
+
+def _at_most(most: int, shares: tuple[Share, ...]) -> tuple[Share, ...]:
+    if len(shares) <= most:
+        return shares
+    rest = shares[most - 1 :]
+    totals = (sum(getattr(one, what) for one in rest) for what in ("tensors", "elements", "nbytes"))
+    return (*shares[: most - 1], Share("(others)", *totals))
 
 
 def _shares(tensors: Iterable[TensorInfo], key: Callable[[TensorInfo], str]) -> tuple[Share, ...]:

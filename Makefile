@@ -5,7 +5,7 @@ TORCH := .venv-torch
 CHECK := .venv-check
 FUZZ := .venv-fuzz
 
-.PHONY: demo test test-plain test-torch check bench fuzz clean
+.PHONY: demo test test-plain test-torch check bench fuzz screenshots clean
 
 # The main job, with nothing but ptfile installed.
 demo: .venv-demo/ready
@@ -25,6 +25,10 @@ check: $(CHECK)/ready
 	$(CHECK)/bin/ruff format --check .
 	$(CHECK)/bin/mypy
 	$(CHECK)/bin/lint-imports
+
+# The pictures of docs/command-line.md.
+screenshots: $(PLAIN)/ready
+	$(PLAIN)/bin/python docs/screenshots.py
 
 bench: $(TORCH)/ready
 	$(TORCH)/bin/python bench/run.py $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))

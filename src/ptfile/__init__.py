@@ -8,7 +8,10 @@ tensor([0, 1, 2, 3, 4])
 """
 
 from ptfile._checkpoint import Checkpoint, open
+from ptfile._diff import Diff, Difference, diff
 from ptfile._digest import digest
+from ptfile._disassembly import Disassembly, disassemble
+from ptfile._info import Info, Share, info
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._repair import LostTensor, Repair, repair
@@ -20,6 +23,7 @@ from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, Uns
 from ptfile.formats.modules import state_dict
 from ptfile.formats.scan_report import PickleReport, Problem, Verdict
 from ptfile.limits import Limits
+from ptfile.machine.disasm import Instruction
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.recorder import Finding, NameUse
 from ptfile.tensors.constants import Device, Layout, MemoryFormat, QScheme, Size
@@ -79,6 +83,7 @@ from ptfile.tensors.nested import JaggedTensor, NestedTensor, WrapperTensor
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.quantized import PerChannel, PerTensor, QuantizedTensor
 from ptfile.tensors.sparse import SparseCompressedTensor, SparseTensor
+from ptfile.tensors.statistics import Statistics, statistics
 from ptfile.tensors.storage import Storage as UntypedStorage
 from ptfile.tensors.storage import TypedStorage
 from ptfile.tensors.tensor import Tensor
@@ -88,10 +93,15 @@ __all__ = [
     "DType",
     "Damage",
     "Device",
+    "Diff",
+    "Difference",
+    "Disassembly",
     "Finding",
     "FormatError",
     "Generator",
     "InertRecord",
+    "Info",
+    "Instruction",
     "JaggedTensor",
     "Layout",
     "LimitError",
@@ -110,9 +120,11 @@ __all__ = [
     "QuantizedTensor",
     "Repair",
     "Scan",
+    "Share",
     "Size",
     "SparseCompressedTensor",
     "SparseTensor",
+    "Statistics",
     "StorageInfo",
     "Summary",
     "Tensor",
@@ -138,7 +150,9 @@ __all__ = [
     "complex32",
     "complex64",
     "complex128",
+    "diff",
     "digest",
+    "disassemble",
     "empty",
     "float4_e2m1fn_x2",
     "float8_e4m3fn",
@@ -151,6 +165,7 @@ __all__ = [
     "float64",
     "from_numpy",
     "full",
+    "info",
     "inspect",
     "int1",
     "int2",
@@ -176,6 +191,7 @@ __all__ = [
     "save_async",
     "scan",
     "state_dict",
+    "statistics",
     "tensor",
     "uint1",
     "uint2",

@@ -50,6 +50,11 @@ class TensorInfo:
     storage: int
     """Index into `Summary.storages`."""
 
+    @property
+    def view(self) -> tuple[object, ...]:
+        """Where its elements are: names of one view have the same."""
+        return self.storage, self.dtype, self.offset, self.shape, self.stride
+
 
 @dataclass(frozen=True, slots=True)
 class StorageInfo:
@@ -99,8 +104,8 @@ class Summary:
     @property
     def elements(self) -> int:
         """Elements of all tensors (a model's number of parameters). Several names for one view count once."""
-        views = {(info.storage, info.dtype, info.offset, info.shape, info.stride) for info in self.tensors}
-        return sum(strides.numel(shape) for _, _, _, shape, _ in views)
+        shapes = {info.view: info.shape for info in self.tensors}
+        return sum(strides.numel(shape) for shape in shapes.values())
 
     @property
     def storage_nbytes(self) -> int:

@@ -11,6 +11,7 @@ Keys may hold dots themselves, as those of a state dict do, so two places can co
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,23 @@ def distinct(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
         if seen[name] > 1:
             chosen[place] = f"{name}#{seen[name]}"
     return chosen
+
+
+def components(name: str) -> list[str]:
+    """A name cut into its steps, which joined are the name again.
+
+    >>> components("model.layer[0].weight"), components("['a.b'].c")
+    (['model', '.layer', '[0]', '.weight'], ["['a.b']", '.c'])
+    """
+    return _COMPONENT.findall(name)
+
+
+_COMPONENT = re.compile(
+    r"""\[(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^]['"])*\]  # in brackets, with a quoted key or another
+    |   \.?[^.[]+                                             # a word
+    |   .""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 def _in_brackets(key: object) -> str:

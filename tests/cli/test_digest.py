@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,11 @@ def test_a_file_that_is_none_is_an_error_on_one_line(tmp_path: Path, capsys: pyt
     path.write_bytes(b"no checkpoint")
     assert main(["digest", str(path)]) == 1
     assert capsys.readouterr().err.startswith(f"ptfile: {path}: it is no checkpoint of PyTorch")
+
+
+def test_json_is_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An object for each file."""
+    path = str(tmp_path / "x.pt")
+    ptfile.save([1], path)
+    assert main(["digest", "--json", path, path]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"file": path, "digest": ptfile.digest(path)}] * 2

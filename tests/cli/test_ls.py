@@ -12,7 +12,9 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,13 +40,15 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
 
-def run_in_terminal(columns: int, *arguments: object) -> str:
+def run_in_terminal(
+    columns: int, *arguments: object, exit_code: int = 0, environment: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """What the command writes to a terminal of so many columns."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     command = [sys.executable, "-m", "ptfile", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=slave, env={**environment, "TERM": "xterm"}) as process:
+    with subprocess.Popen(command, stdout=slave, env={**inherited, "TERM": "xterm", **environment}) as process:
         os.close(slave)
         output = b""
         while True:
@@ -56,7 +60,7 @@ def run_in_terminal(columns: int, *arguments: object) -> str:
                 break
             output += piece
     os.close(master)
-    assert process.returncode == 0
+    assert process.returncode == exit_code
     return output.decode().replace("\r\n", "\n")
 
 

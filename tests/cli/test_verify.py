@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import ptfile
-from ptfile.cli import main, text, verify
+from ptfile.cli import main, progress, text
+from tests.cli.test_ls import run, run_in_terminal
 
 
 @pytest.fixture
@@ -111,6 +113,32 @@ def test_names_from_the_file_cannot_speak_to_the_terminal(tmp_path: Path, capsys
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_a_file_that_cannot_be_read_is_no_answer(whole: Path, damaged: Path) -> None:
+    """Exit code 2, unless another file is damaged."""
+    missing = str(whole.with_name("none.pt"))
+    assert main(["verify", missing]) == 2
+    assert main(["verify", missing, str(whole)]) == 2
+    assert main(["verify", missing, str(damaged)]) == 1
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_sentences_are_wrapped_in_a_terminal(damaged: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """At words, and further in than they begin."""
+    monkeypatch.chdir(damaged.parent)
+    output = run_in_terminal(columns, "verify", damaged.name, exit_code=1)
+    lines = output.splitlines()
+
+    assert max(map(len, lines)) <= columns
+    assert " ".join(" ".join(lines).split()) == " ".join(run("verify", damaged.name).stdout.split())
+
+
+class _Now(threading.Timer):
+    """Does it at once, and not in another thread."""
+
+    def start(self) -> None:
+        self.function()
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -122,7 +150,8 @@ def test_a_bar_is_shown_in_a_terminal_once_it_takes_long(
 ) -> None:
     """On the standard error, and only there."""
     screen = Terminal() if is_terminal else io.StringIO()
-    monkeypatch.setattr(verify, "_PATIENCE", patience)
+    monkeypatch.setattr(progress, "PATIENCE", patience)
+    monkeypatch.setattr(threading, "Timer", _Now if patience < 0 else threading.Timer)
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     assert main(["verify", str(whole)]) == 0

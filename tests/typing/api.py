@@ -116,6 +116,39 @@ def scan(path: Path) -> list[str]:
     return [f"{finding.call} at {finding.offset}" for finding in report.findings]
 
 
+def describe(path: Path) -> str:
+    about = ptfile.info(path)
+    assert_type(about, ptfile.Info)
+    assert_type(about.summary, ptfile.Summary)
+    assert_type(about.by_prefix(5), tuple[ptfile.Share, ...])
+    return f"{about.writer}: {about.waste} bytes of waste"
+
+
+def compare(path: Path) -> list[str]:
+    found = ptfile.diff(path, "other.pt", rtol=1e-5, atol=1e-8, equal_nan=False)
+    assert_type(found, ptfile.Diff)
+    assert_type(found.same, bool)
+    assert_type(found.differences, tuple[ptfile.Difference, ...])
+    return [f"{one.name}: {one.kind}, {one.max_abs}" for one in found.differences]
+
+
+def disassemble(path: Path) -> list[str]:
+    lines = []
+    for one in ptfile.disassemble(path, "data.pkl", at=0):
+        assert_type(one, ptfile.Disassembly)
+        for line in one:
+            assert_type(line, ptfile.Instruction)
+            lines.append(f"{one.record}, byte {line.position}: {line.opcode} {line.argument} {line.warning}")
+    return lines
+
+
+def measure(x: ptfile.Tensor) -> tuple[float | None, tuple[int, ...]]:
+    found = ptfile.statistics(x, bins=20, progress=lambda done, total: print(done, total))
+    assert_type(found, ptfile.Statistics)
+    assert_type(found.max, int | float | None)
+    return found.mean, found.histogram
+
+
 def tell(path: str) -> str:
     try:
         ptfile.load(path)

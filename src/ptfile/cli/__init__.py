@@ -1,6 +1,8 @@
 """The `ptfile` command: one file for each subcommand, imported when it is used.
 
-Exit codes: 0 done, 1 the file or the system is at fault, 2 the command line is (or what it needs is not installed).
+Exit codes of the commands that answer a question (diff, scan, verify): 0 the answer is good (the same, clean, whole),
+1 it is not, 2 there is none, because a file could not be read. Of all others: 0 done, 1 not done, because of the file
+or the system. Of all: 2 the command line is wrong, or what it needs is not installed.
 """
 
 from __future__ import annotations

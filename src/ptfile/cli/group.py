@@ -16,13 +16,21 @@ from ptfile.errors import PtfileError
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "ls": "List the tensors of a checkpoint.",
+        "info": "Say what a checkpoint is made of, and where its bytes go.",
+        "show": "Show a tensor or value of a checkpoint, and what its numbers are like.",
+        "diff": "Say what is different between two checkpoints.",
         "verify": "Check everything in checkpoints, and name what is damaged.",
         "repair": "Save what is whole in a damaged checkpoint.",
         "scan": "Say what the pickles in files would do if they were run.",
+        "pickle": "Show the opcodes of the pickles in a file.",
         "digest": "Print a hash of what is in checkpoints, however they were saved.",
-    },
+    }
 )
 """Every subcommand and what `--help` says of it. Each is the object `command` in the module of its name here."""
+
+
+QUESTIONS = frozenset({"diff", "scan", "verify"})
+"""The subcommands that answer a question by their exit code: for them 1 is an answer, and a failure is 2."""
 
 
 class Failure(click.ClickException):
@@ -30,6 +38,12 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"ptfile: {self.message}", file=file, err=file is None)
+
+
+class NoAnswer(Failure):
+    """The same of a command that answers a question by its exit code."""
+
+    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -53,11 +67,15 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except PtfileError as error:
-            raise Failure(printable(str(error))) from error
+            raise _failure(ctx)(printable(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # `ptfile ls x.pt | head`: click ends quietly
                 raise
-            raise Failure(printable(_os_text(error))) from error
+            raise _failure(ctx)(printable(_os_text(error))) from error
+
+
+def _failure(ctx: click.Context) -> type[Failure]:
+    return NoAnswer if ctx.invoked_subcommand in QUESTIONS else Failure
 
 
 def _os_text(error: OSError) -> str:
@@ -68,4 +86,8 @@ def _os_text(error: OSError) -> str:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ptfile", message="%(prog)s %(version)s")
 def group() -> None:
-    """Look into PyTorch's .pt files, without PyTorch and without running what is in them."""
+    """Look into PyTorch's .pt files, without PyTorch and without running what is in them.
+
+    Every command has --help and --json. Exit codes: 0 done, 1 not done, 2 the command line is wrong. Of diff, scan and
+    verify: 0 the same, clean, whole; 1 not so; 2 a file could not be read.
+    """

@@ -22,8 +22,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -32,8 +30,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ptfile._inspect import Summary, ValueInfo, inspect
-from ptfile.cli import text
+from ptfile._selection import ROOT
+from ptfile.cli import text, to_json
+from ptfile.cli.arguments import FILE, encoding_option, json_option
 from ptfile.cli.printable import printable
+from ptfile.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from ptfile.cli.table import Table
@@ -41,22 +42,21 @@ if TYPE_CHECKING:
 MOST_VALUES = 30
 """Values that are no tensors which are shown to people."""
 _CONTAINERS = (dict, list, tuple, set, frozenset, deque)
-ROOT = "(root)"
-"""What stands where a checkpoint that is one tensor has no name for it."""
 
 
 @click.command("ls")
-@click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@click.argument("file", type=FILE)
+@json_option
+@encoding_option
 def command(file: str, *, as_json: bool, encoding: str) -> None:
     """List the tensors of a checkpoint: names, dtypes, shapes and sizes, and which of them share a storage.
 
     Reads no tensor's bytes, and runs nothing that the file names.
     """
-    summary = inspect(file, encoding=encoding)
+    with progress_bar(file):
+        summary = inspect(file, encoding=encoding)
     if as_json:
-        click.echo(json.dumps(as_dict(summary)))
+        to_json.write(as_dict(summary))
     else:
         _write(summary)
 
@@ -93,7 +93,9 @@ def as_dict(summary: Summary) -> dict[str, Any]:
             }
             for storage in summary.storages
         ],
-        "values": [{"name": item.name, "type": item.type, "value": _json_value(item.value)} for item in summary.values],
+        "values": [
+            {"name": item.name, "type": item.type, "value": to_json.value(item.value)} for item in summary.values
+        ],
         "total": {
             "tensors": len(summary.tensors),
             "elements": summary.elements,
@@ -102,14 +104,6 @@ def as_dict(summary: Summary) -> dict[str, Any]:
             "unreached": summary.unreached,
         },
     }
-
-
-def _json_value(value: Any) -> Any:
-    exact = value is None or type(value) in (bool, str) or (type(value) is float and math.isfinite(value))
-    # Python turns no larger integers into text.
-    if exact or (type(value) is int and value.bit_length() < 10_000):
-        return value
-    return text.value(value)
 
 
 # for people

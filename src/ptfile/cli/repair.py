@@ -8,7 +8,6 @@ Exit codes: 0 a file was written (what is not in it is printed), 1 nothing could
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,8 +15,10 @@ from dataclasses import asdict
 import click
 
 from ptfile._repair import Repair, repair
-from ptfile.cli import text
-from ptfile.cli.printable import printable
+from ptfile.cli import text, to_json
+from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.lines import echo
+from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 
 MOST = 30
@@ -25,11 +26,11 @@ MOST = 30
 
 
 @click.command("repair")
-@click.argument("broken")
-@click.argument("out")
+@click.argument("broken", type=FILE)
+@click.argument("out", type=FILE)
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@json_option
+@encoding_option
 def command(broken: str, out: str, *, force: bool, as_json: bool, encoding: str) -> None:
     """Save the tensors that are whole in the damaged file BROKEN to the file OUT.
 
@@ -38,16 +39,17 @@ def command(broken: str, out: str, *, force: bool, as_json: bool, encoding: str)
     if os.path.exists(out) and not force:  # noqa: PTH110
         raise click.UsageError(f"{out} is there already: give another name, or --force to replace it")
     try:
-        report = repair(broken, out, encoding=encoding)
+        with progress_bar(broken):
+            report = repair(broken, out, encoding=encoding)
     except PtfileError:
         raise
     except ValueError as error:  # OUT is BROKEN
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        to_json.write(asdict(report))
         return
     for line in lines(report):
-        click.echo(printable(line))
+        echo(line)
 
 
 def lines(report: Repair) -> Iterator[str]:

@@ -1,12 +1,11 @@
 """`ptfile scan`: what the pickles in files would do if they were run. docs/scan.md describes what it prints.
 
 Exit codes: 0 every pickle was read to its end and every rule held, 1 something is unsafe or malformed, 2 something
-could not be read (1 goes before 2).
+could not be read, or the command line is wrong (1 goes before 2).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
@@ -17,8 +16,10 @@ from typing import Any, TypeAlias
 import click
 
 from ptfile._scan import Scan, scan
-from ptfile.cli import scan_text
+from ptfile.cli import scan_text, to_json
+from ptfile.cli.arguments import FILE, json_option
 from ptfile.cli.printable import printable
+from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 from ptfile.formats.scan_report import PickleReport, Verdict
 from ptfile.stores.urls import is_url, redacted
@@ -35,8 +36,8 @@ _STYLES = {
 
 
 @click.command("scan")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
+@json_option
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, for code hosts and editors.")
 @click.pass_context
 def command(ctx: click.Context, paths: tuple[str, ...], *, as_json: bool, as_sarif: bool) -> None:
@@ -51,7 +52,7 @@ def command(ctx: click.Context, paths: tuple[str, ...], *, as_json: bool, as_sar
     results = scanned(paths)
     if as_json or as_sarif:
         found = list(results)
-        click.echo(json.dumps(_sarif(found) if as_sarif else as_dict(found)))
+        to_json.write(_sarif(found) if as_sarif else as_dict(found))
         code = exit_code(found)
     else:
         code = _write(results)
@@ -66,10 +67,12 @@ def scanned(paths: Iterable[str]) -> Iterator[Scan | Failed]:
                 yield file
                 continue
             try:
-                if not is_url(file) and not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116  (a string, as the user wrote it)
+                if not is_url(file) and not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116
                     yield file, "it is neither a file nor a folder"
                     continue
-                yield scan(file)
+                with progress_bar(redacted(file)):
+                    found = scan(file)
+                yield found
             except OSError as error:
                 yield redacted(file), error.strerror or str(error)
             except PtfileError as error:

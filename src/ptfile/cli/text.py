@@ -10,7 +10,9 @@ import numpy as np
 from ptfile.cli.printable import printable
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors.python_side import Attributed
+from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.tensor import Tensor
 
 VALUE_WIDTH = 60
 """Characters of a value that is not a tensor."""
@@ -50,6 +52,13 @@ def shape(sizes: tuple[int, ...]) -> str:
     ('[64, 3, 7, 7]', '[]')
     """
     return str(list(sizes))
+
+
+def brief(thing: Any) -> str:
+    """A tensor by its dtype and shape, anything else as `value` has it."""
+    if isinstance(thing, (Tensor, QuantizedTensor)):
+        return f"{thing.dtype.name} {shape(thing.shape)}"
+    return value(thing)
 
 
 def value(thing: Any) -> str:

@@ -1,7 +1,7 @@
 """`ptfile verify`: is this file what was saved?
 
-Exit codes: 0 nothing is wrong with any of the files (what cannot be checked is said), 1 a file is damaged, is no
-checkpoint or cannot be read, 2 the command line is wrong.
+Exit codes: 0 nothing is wrong with any of the files (what cannot be checked is said), 1 a file is damaged or is no
+checkpoint, 2 a file cannot be read, or the command line is wrong (1 goes before 2).
 
 `--json` prints a list with one object for each file. Its keys stay as they are; later versions may add some.
 
@@ -20,36 +20,34 @@ checkpoint or cannot be read, 2 the command line is wrong.
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from ptfile._verify import Progress, Verification, verify
-from ptfile.cli import text
-from ptfile.cli.printable import printable
+from ptfile.cli import text, to_json
+from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.lines import echo
+from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 from ptfile.stores.urls import redacted
 
 MOST_NAMES = 10
 """Names of damaged tensors that people are shown for one record."""
-_PATIENCE = 1.0
-"""Seconds before there is a progress bar."""
 
 
 @click.command("verify")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@json_option
+@encoding_option
 def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
     """Check everything in checkpoints: structure, checksums, tensor bounds; name the tensors that are damaged.
 
-    Runs nothing that a file names. Exit code 0: nothing is wrong; 1: a file is damaged or cannot be read.
+    Runs nothing that a file names.
+
+    Exit codes: 0 nothing is wrong, 1 a file is damaged, 2 a file cannot be read.
     """
     found = []
     for file in files:
@@ -59,11 +57,11 @@ def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
         found.append((called, result, problem))
         if not as_json:
             for line in lines(called, result, problem):
-                click.echo(printable(line))
+                echo(line)
     if as_json:
-        click.echo(json.dumps([_as_dict(*each) for each in found]))
-    if not all(result is not None and result.ok for _, result, _ in found):
-        raise SystemExit(1)
+        to_json.write([_as_dict(*each) for each in found])
+    codes = {2 if result is None else int(not result.ok) for _, result, _ in found}
+    raise SystemExit(1 if 1 in codes else max(codes))
 
 
 def _verified(file: str, encoding: str, progress: Progress) -> tuple[Verification | None, str]:
@@ -107,35 +105,3 @@ def lines(file: str, result: Verification | None, problem: str) -> Iterator[str]
 def _names(names: tuple[str, ...]) -> str:
     shown = ", ".join(name or "(root)" for name in names[:MOST_NAMES])
     return f"{shown} and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else shown
-
-
-@contextmanager
-def progress_bar(file: str) -> Iterator[Callable[[int, int], None]]:
-    """What to tell the bytes that are done: after a second, and in a terminal, it shows a bar."""
-    started = time.monotonic()
-    bar: Any = None
-    task: Any = None
-
-    def advance(done: int, total: int) -> None:
-        nonlocal bar, task
-        if bar is None and sys.stderr.isatty() and time.monotonic() - started > _PATIENCE:
-            bar = _bar()
-            bar.start()
-            task = bar.add_task(printable(file), total=total)
-        if bar is not None:
-            bar.update(task, completed=done)
-
-    try:
-        yield advance
-    finally:
-        if bar is not None:
-            bar.stop()
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    name = TextColumn("{task.description}", markup=False)  # a name may hold brackets
-    columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -34,7 +34,7 @@ _ABOUT = (
 """Records of a few letters that say what the file is and how it was written, in the various dialects."""
 _MOST_ABOUT = 256
 """Bytes of such a record."""
-_STORAGES = ("data/", "tensors/", "constants/")
+STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
 _SMALL = 64 << 10
 """Bytes of a record that is no storage which are worth no request of their own."""
@@ -92,6 +92,10 @@ class ZipRecords:
     def size(self, name: str) -> int:
         """Bytes of content. Raises FormatError if there is no such record."""
         return self._record(name).size
+
+    def header_offset(self, name: str) -> int:
+        """Where a record begins, from the start of the file: as in `asked`."""
+        return self._record(name).header_offset
 
     def read(self, name: str) -> bytes:
         """The content. Raises FormatError if there is no such record or its checksum is wrong."""
@@ -235,7 +239,7 @@ class ZipRecords:
         Which of them are there decides what kind of file it is, and a name may have changed in the directory alone.
         That of a storage is compared when it is read.
         """
-        storages = tuple(f"{self._root}{folder}" for folder in _STORAGES)
+        storages = tuple(f"{self._root}{folder}" for folder in STORAGES)
         records = [record for name, record in self._zip.records.items() if not name.startswith(storages)]
         soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
         self._zip.will_read(record.header_offset for record in soon)

@@ -26,13 +26,14 @@ def element_bytes(tensor: Tensor | QuantizedTensor) -> Iterator[Bytes]:
     tensor reaches is read, and not checked. Raises LimitError for a huge view of a small storage.
     """
     if isinstance(tensor, QuantizedTensor):
-        tensor = _integers(tensor)
+        tensor = integers(tensor)
     tensor.afford(tensor.nbytes)
     pieces = _contiguous_pieces(tensor) if tensor.is_contiguous() else _strided_pieces(tensor)
     return (_canonical(piece, tensor) for piece in pieces)
 
 
-def _integers(tensor: QuantizedTensor) -> Tensor:
+def integers(tensor: QuantizedTensor) -> Tensor:
+    """What a quantized tensor holds, one integer in a byte at least."""
     if tensor.dtype in PER_BYTE:
         return tensor.unpacked()
     return tensor.int_repr()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ptfile.errors import UnsupportedError
+from ptfile.errors import LimitError, UnsupportedError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.storage import Storage
 
@@ -42,7 +43,7 @@ def tensor_text(tensor: Tensor) -> str:
         body = "..."
         notes += [f"shape={tensor.shape}", f"dtype={tensor.dtype}"]
     else:
-        body = _values_text(tensor) if shown else "[]"
+        body = values_text(tensor, prefix=PREFIX)
         if not shown and tensor.ndim != 1:
             notes.append(f"size={tensor.shape}")
         if tensor.dtype not in UNSAID or (not shown and tensor.dtype is not dtypes.float32):
@@ -59,10 +60,19 @@ def tensor_text(tensor: Tensor) -> str:
     return text + ")"
 
 
-def _values_text(tensor: Tensor) -> str:
-    summarised = tensor.numel() > THRESHOLD
-    if summarised:
-        tensor = _without_middle(tensor)
+def values_text(tensor: Tensor, *, prefix: str = "", line_width: int = LINE_WIDTH, threshold: int = THRESHOLD) -> str:
+    """The values alone, summarised if there are more than `threshold`; those that are not shown are not read.
+
+    Raises LimitError if the tensor has so many dimensions that even a summary is long.
+    """
+    shown = prod(min(size, 2 * EDGE_ITEMS) for size in tensor.shape)
+    if shown > MOST_SHOWN:
+        problem = f"a summary of a tensor of shape {tensor.shape} shows {shown} elements"
+        raise LimitError(problem, limit="shown", allowed=MOST_SHOWN, actual=shown, fix="Choose a part of it")
+    summarised = tensor.numel() > threshold
+    if not shown:
+        return "[]"
+    tensor = _read(tensor, EDGE_ITEMS if summarised else threshold)
     try:
         values = tensor.values_array()
         show = _formatter(values)
@@ -70,31 +80,38 @@ def _values_text(tensor: Tensor) -> str:
         values, show = _raw_values(tensor)
     return np.array2string(
         values,
-        max_line_width=LINE_WIDTH,
+        max_line_width=line_width,
         separator=", ",
-        prefix=PREFIX,
-        threshold=0 if summarised else THRESHOLD,
+        prefix=prefix,
+        threshold=0 if summarised else threshold,
         edgeitems=EDGE_ITEMS,
         formatter={"all": show},
     )
 
 
-def _without_middle(tensor: Tensor) -> Tensor:
-    """The corners of a big tensor, and one item more along each side for which numpy puts its dots.
+def _read(tensor: Tensor, edge: int) -> Tensor:
+    """The corners of a big tensor, and one item more along each side for which numpy puts its dots; in memory.
 
-    Taken from the storage by their places: the tensor may be an expanded one that no array could hold.
+    Taken a corner at a time: the tensor may be an expanded one that no array could hold, or not have been read.
     """
-    places = np.array(tensor.storage_offset())
-    for size, step in zip(tensor.shape, tensor.stride(), strict=True):
-        kept = [*range(EDGE_ITEMS + 1), *range(size - EDGE_ITEMS, size)] if size > 2 * EDGE_ITEMS else range(size)
-        places = np.add.outer(places, np.array(kept, np.int64) * step)
-    storage = tensor.untyped_storage()
-    count = storage.nbytes() // tensor.itemsize
-    elements = storage.data[: count * tensor.itemsize].view(np.dtype((np.void, tensor.itemsize)))
-    corners = Storage(elements[places])
-    stride = strides.contiguous(places.shape)
+    from ptfile.tensors.pieces import boxes, piece
+
+    sides = [
+        [(0, edge + 1, 0), (size - edge, size, edge + 1)] if size > 2 * edge else [(0, size, 0)]
+        for size in tensor.shape
+    ]
+    shape = tuple(sum(stop - start for start, stop, _ in parts) for parts in sides)
+    corners = np.empty(shape, np.dtype((np.void, tensor.itemsize)))
+    for parts in product(*sides):
+        corner = tensor[tuple(slice(start, stop) for start, stop, _ in parts)]
+        place: Any = (..., *(slice(at, at + stop - start) for start, stop, at in parts))  # dots: always an array
+        target = corners[place]
+        for box in boxes(corner.shape, corner.stride(), tensor.itemsize):
+            inside: Any = (..., *box)
+            target[inside] = piece(corner, box).raw_array()
     plain = type(tensor.detach())  # not a parameter, which is made otherwise
-    return plain(corners, tensor.dtype, 0, places.shape, stride, False, tensor.is_conj(), tensor.is_neg())
+    stride = strides.contiguous(shape)
+    return plain(Storage(corners), tensor.dtype, 0, shape, stride, False, tensor.is_conj(), tensor.is_neg())
 
 
 def _raw_values(tensor: Tensor) -> tuple[npt.NDArray[Any], Callable[[Any], str]]:

@@ -1,0 +1,112 @@
+"""What all commands have in common: JSON, no colour where nobody sees it, and the shell's help with words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ptfile
+from ptfile.cli import main, progress
+from ptfile.cli.group import COMMANDS, QUESTIONS
+from tests.cli.test_ls import run, run_in_terminal, without_colour
+from tests.cli.test_verify import Terminal
+
+ARGUMENTS = {
+    "ls": ["x.pt"],
+    "info": ["x.pt"],
+    "show": ["x.pt", "weight"],
+    "diff": ["x.pt", "x.pt"],
+    "verify": ["x.pt"],
+    "repair": ["x.pt", "out.pt", "--force"],
+    "scan": ["x.pt"],
+    "pickle": ["x.pt"],
+    "digest": ["x.pt"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    ptfile.save({"weight": ptfile.arange(6.0).reshape(2, 3), "weird\x1b[31m": [1], "epoch": 3}, "x.pt")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_has_json(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One strict document on the standard output, and nothing else."""
+    assert main([command, *ARGUMENTS[command], "--json"]) == 0
+    json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pipe_gets_no_escape_codes(command: str, folder: Path) -> None:
+    """Neither ours nor those in the file, whatever the terminal is."""
+    result = run(command, *ARGUMENTS[command])
+    assert result.returncode == 0
+    assert result.stdout
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("command", ["info", "show", "ls"])
+def test_no_color_is_obeyed(command: str, folder: Path) -> None:
+    """NO_COLOR=1: weights at most, no colours."""
+    output = run_in_terminal(80, command, *ARGUMENTS[command], environment={"NO_COLOR": "1"})
+    assert "\x1b[3" not in output
+    assert "weight" in without_colour(output)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_that_is_not_there(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 for what should have been done, 2 for questions without an answer; and the file is named."""
+    arguments = ["none.pt" if argument == "x.pt" else argument for argument in ARGUMENTS[command]]
+    assert main([command, *arguments]) == (2 if command in QUESTIONS else 1)
+    printed = capsys.readouterr()
+    assert "none.pt: " in printed.out + printed.err
+
+
+def completions(*words: str) -> list[str]:
+    """What bash would be offered for the last word."""
+    environment = {
+        "_PTFILE_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "ptfile"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        env={**os.environ, **environment},
+    )
+    return [line.partition(",")[2] for line in result.stdout.split()]
+
+
+def test_the_shell_completes_commands_files_and_names(folder: Path) -> None:
+    """Names of tensors by reading the pickle; where that fails there are none."""
+    assert completions("ptfile", "ve") == ["verify"]
+    assert completions("ptfile", "ls", "x") == ["x"]  # bash itself looks for files then
+    assert completions("ptfile", "show", "x.pt", "we") == ["weight"]
+    assert completions("ptfile", "show", "none.pt", "we") == []
+
+
+@pytest.mark.parametrize(("patience", "is_shown"), [(0.0, True), (100.0, False)])
+def test_what_takes_long_has_a_bar(patience: float, is_shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it tells how far it is or not; nothing is left of it."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "PATIENCE", patience)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.progress_bar("name\x1b[2J.pt") as advance:
+        for _ in range(1000):
+            if screen.getvalue() or not is_shown:
+                break
+            time.sleep(0.01)
+        advance(1, 2)
+    assert bool(screen.getvalue()) is is_shown
+    assert "name\x1b" not in screen.getvalue()

@@ -20,7 +20,9 @@ from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, open_source
 from ptfile.tensors.elements import element_bytes
-from ptfile.tensors.tensor import EXPANDED_COPY
+from ptfile.tensors.quantized import QuantizedTensor
+from ptfile.tensors.storage import Bytes
+from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
 
 VERSION = "ptfile1"
 """In front of every digest: the rules that it was made by."""
@@ -64,7 +66,7 @@ def digest(
         if reader.format not in _WITHOUT_CHECKSUMS:
             _verify(source, limits)
         value = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
-        return f"{VERSION}:{_Digester(source.size).digest(value).hex()}"
+        return f"{VERSION}:{Digester(source.size).digest(value).hex()}"
 
 
 def _verify(source: Source, limits: Limits) -> None:
@@ -106,8 +108,8 @@ class _Open:
         return self.hash.digest()
 
 
-class _Digester:
-    """Hashes one tree. Keeps its own stack, because a file may nest deeper than Python's functions can."""
+class Digester:
+    """Hashes one tree; `of_elements` may be another hash. Keeps its own stack, because a file may nest deeper than Python's functions can."""
 
     def __init__(self, file_size: int) -> None:
         self._allowed = _SHOWN_AGAIN * file_size + EXPANDED_COPY
@@ -173,12 +175,21 @@ class _Digester:
         flags = (getattr(tensor, "is_conj", bool)(), getattr(tensor, "is_neg", bool)())
         key = (id(storage), tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride(), flags)
         if key not in self._elements:
-            hashed = hashlib.sha256()
-            for piece in element_bytes(tensor):
-                self._hashed += piece.nbytes
-                if self._hashed > self._allowed:
-                    problem = "its tensors show the same bytes again and again"
-                    raise LimitError(problem, limit="shown_again", allowed=self._allowed, actual=self._hashed)
-                hashed.update(piece.data)
-            self._elements[key] = (storage, hashed.digest())
+            self._elements[key] = (storage, self.of_elements(tensor))
         return self._elements[key][1]
+
+    def of_elements(self, tensor: Tensor | QuantizedTensor) -> bytes:
+        """The hash of a tensor's elements."""
+        hashed = hashlib.sha256()
+        for piece in self.counted(element_bytes(tensor)):
+            hashed.update(piece.data)
+        return hashed.digest()
+
+    def counted(self, pieces: Iterator[Bytes]) -> Iterator[Bytes]:
+        """The same pieces, until they are too many."""
+        for piece in pieces:
+            self._hashed += piece.nbytes
+            if self._hashed > self._allowed:
+                problem = "its tensors show the same bytes again and again"
+                raise LimitError(problem, limit="shown_again", allowed=self._allowed, actual=self._hashed)
+            yield piece

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from isal import igzip_lib, isal_zlib
@@ -116,13 +116,23 @@ class ZipReader:
 
     def check(self, record: Record) -> None:
         """Read a record a piece at a time for its checksum, if it has one. Raises as `read` does."""
+        if record.crc or record.method != zs.STORED:
+            for _ in self.pieces(record):
+                pass
+        else:
+            self.locate(record)
+
+    def pieces(self, record: Record) -> Iterator[Buffer]:
+        """The content a piece at a time; of a deflated record, all of it. Raises as `read` does, a wrong CRC last."""
         if record.method != zs.STORED:
-            self.read(record)
+            yield self.read(record)
             return
         try:
             place, crc = self._locate(record), 0
-            for start in range(0, record.size if record.crc else 0, _PIECE):
-                crc = isal_zlib.crc32(self._source.read(place + start, min(_PIECE, record.size - start)), crc)
+            for start in range(0, record.size, _PIECE):
+                piece = self._source.read(place + start, min(_PIECE, record.size - start))
+                crc = isal_zlib.crc32(piece, crc)
+                yield piece
             _check_crc(record, crc)
         except PtfileError as error:
             self._place(error, record)

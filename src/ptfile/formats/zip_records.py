@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -104,16 +104,7 @@ class ZipRecords:
         """The value of a JSON record. Raises FormatError for what is no JSON, LimitError for what is too deep."""
         text = self.text(name)
         with located(file=self._source.name, record=name):
-            try:
-                integer = partial(_integer, digits=self.limits.integer_digits)
-                return json.loads(text, object_pairs_hook=_object, parse_int=integer)
-            except RecursionError as error:
-                depth = self.limits.depth
-                raise LimitError("it is nested too deep", limit="depth", allowed=depth, actual=depth + 1) from error
-            except ValueError as error:
-                if isinstance(error, FormatError):
-                    raise
-                raise FormatError(f"it is no JSON ({error})") from error
+            return read_json(text, self.limits)
 
     def pickle(
         self,
@@ -136,7 +127,7 @@ class ZipRecords:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
         parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts)
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, origin=stored)
         self._unread.append((stored.offset, storage))
         return storage
 
@@ -269,6 +260,15 @@ class StoredBytes:
                 self.reader.source.read_into(place, data.data)
         return self._in_our_order(data)[start - first : stop - first]
 
+    def pieces(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """The bytes a piece at a time, checked when the last has been read."""
+        if self.unit != 1:
+            yield self.read()
+            return
+        with located(file=self.reader.source.name, record=self.name):
+            for piece in self.reader.pieces(self.record):
+                yield np.frombuffer(piece, np.uint8)
+
     def read_into(self, target: npt.NDArray[np.uint8]) -> None:
         """Fill an array with the bytes, and check them."""
         with located(file=self.reader.source.name, record=self.name):
@@ -279,6 +279,20 @@ class StoredBytes:
     def _in_our_order(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The numbers in this machine's byte order."""
         return data if self.unit == 1 else data.reshape(-1, self.unit)[:, ::-1].copy().reshape(-1)
+
+
+def read_json(text: str, limits: Limits) -> Any:
+    """The value of a JSON text. Raises FormatError for what is no JSON, LimitError for what is too deep."""
+    try:
+        integer = partial(_integer, digits=limits.integer_digits)
+        return json.loads(text, object_pairs_hook=_object, parse_int=integer)
+    except RecursionError as error:
+        depth = limits.depth
+        raise LimitError("it is nested too deep", limit="depth", allowed=depth, actual=depth + 1) from error
+    except ValueError as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"it is no JSON ({error})") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -164,9 +164,9 @@ def test_planned_records_follow_each_other(sizes: list[int], alignment: int) -> 
     for record in layout.records:
         assert record.header_offset == offset
         assert record.payload_offset % alignment == 0
-        header = zs.local_header(record.name.encode(), 0, record.padding, zs.zip64_extra(record.size, 0, offset))
-        assert record.payload_offset == offset + len(header)
-        offset = record.payload_offset + record.size + record.descriptor_size
+        assert record.payload_offset == offset + len(record.header)
+        descriptor = len(zs.descriptor(0, record.size, zip64=record.zip64)) if record.size else 0
+        offset = record.payload_offset + record.size + descriptor
     assert layout.directory_offset == offset
 
 

@@ -41,6 +41,9 @@ LOCATOR = struct.Struct("<4sIQI")
 END = struct.Struct("<4sHHHHIIH")
 """4.3.16: signature, disk, disk of the directory, records on this disk, records, directory size, directory offset,
 comment length"""
+CRC = struct.Struct("<I")
+CENTRAL_CRC = 16
+"""Where it stands in an entry of the central directory."""
 EXTRA = struct.Struct("<HH")
 """4.5.1: id and length of one block of an extra field"""
 

@@ -6,6 +6,7 @@ back to (sizes and CRCs follow each payload), so any sink will do.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,8 +27,8 @@ _GATHER = 1 << 20
 _SMALL = 64 << 10
 """A payload below this many bytes is cheaper to copy than to write on its own."""
 _WITH_DESCRIPTOR = zs.FLAG_UTF8 | zs.FLAG_DESCRIPTOR
-_DESCRIPTOR_SIZES = (zs.DESCRIPTOR.size, zs.DESCRIPTOR64.size)
-"""Bytes, without zip64 and with it."""
+_FEW = 100
+"""Records up to which a layout is worth remembering."""
 
 
 class PlannedRecord(NamedTuple):
@@ -42,26 +43,29 @@ class PlannedRecord(NamedTuple):
     header_offset: int
     payload_offset: int
     """A multiple of the layout's alignment, also for a record without bytes."""
-    padding: int
-    """Bytes of `Z` in the local header."""
+    header: bytes
+    """The local header, which fills the file from `header_offset` to `payload_offset`."""
     zip64: bool
-    """Whether the record has a zip64 extra field, and 8-byte sizes in its descriptor."""
-
-    flags: int
-    """APPNOTE 4.4.4."""
-    descriptor_size: int
-    """Bytes that follow the payload: none where there is none."""
+    """Whether the record has a zip64 extra field, and 8-byte sizes in the descriptor that follows its payload."""
+    entry_offset: int
+    """Where the record's entry begins in the directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A whole file, before it is written."""
+    """A whole file, before it is written: all but the payloads and their CRCs."""
 
     records: tuple[PlannedRecord, ...]
+    directory: bytes
+    """The central directory, with a CRC of 0 for each record."""
     directory_offset: int
-    directory_size: int
-    size: int
-    """Bytes of the file."""
+    end: bytes
+    """What follows the directory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.directory_offset + len(self.directory) + len(self.end)
 
 
 def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIGNMENT) -> Layout:
@@ -72,32 +76,44 @@ def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIG
     """
     if alignment < 1:
         raise ValueError(f"alignment is {alignment}: it must be 1 or more")
+    # Programs save checkpoints of the same few records again and again.
+    return _plan_few(root, tuple(records), alignment) if len(records) <= _FEW else _plan(root, records, alignment)
+
+
+def _plan(root: str, records: Sequence[tuple[str, int]], alignment: int) -> Layout:
     planned = []
+    entries = []
     fixed = zs.LOCAL.size + zs.EXTRA.size
     most = zs.MAX16 - zs.EXTRA.size
-    offset = directory_size = 0
+    offset = entry_offset = 0
     for short_name, size in records:
-        name = f"{root}/{short_name}"
-        length = len(name.encode())
+        full_name = f"{root}/{short_name}"
+        name = full_name.encode()
         # The zip64 extra field stands in front of the padding and moves it (getPadding, inline_container.cc).
-        needs_zip64 = size >= zs.MAX32 or offset >= zs.MAX32
-        zip64 = len(zs.zip64_extra(size, size, offset)) if needs_zip64 else 0
-        start = offset + fixed + length + zip64
-        padding = -start % alignment
-        if length > zs.MAX16 or zip64 + padding > most or size < 0:
+        zip64 = size >= zs.MAX32 or offset >= zs.MAX32
+        # The compressed size is not known to PyTorch when it writes the header: 0.
+        zip64_extra = zs.zip64_extra(size, 0, offset) if zip64 else b""
+        padding = -(offset + fixed + len(name) + len(zip64_extra)) % alignment
+        if len(name) > zs.MAX16 or len(zip64_extra) + padding > most or size < 0:
             raise ValueError(
-                f"record {name[:80]!r} of {size} bytes, aligned to {alignment}, does not fit in a zip file"
+                f"record {full_name[:80]!r} of {size} bytes, aligned to {alignment}, does not fit in a zip file"
             )
-        flags, descriptor = (_WITH_DESCRIPTOR, _DESCRIPTOR_SIZES[needs_zip64]) if size else (zs.FLAG_UTF8, 0)
-        payload = start + padding
-        planned.append(PlannedRecord(name, size, offset, payload, padding, needs_zip64, flags, descriptor))
-        directory_size += length + zip64
-        offset = payload + size + descriptor
-    directory_size += len(planned) * zs.CENTRAL.size
+        flags = _WITH_DESCRIPTOR if size else zs.FLAG_UTF8
+        header = zs.local_header(name, flags, padding, zip64_extra)
+        payload = offset + len(header)
+        planned.append(PlannedRecord(full_name, size, offset, payload, header, zip64, entry_offset))
+        entry = zs.central_header(name, flags, 0, size, offset)
+        entries.append(entry)
+        entry_offset += len(entry)
+        offset = payload + size
+        if size:
+            offset += (zs.DESCRIPTOR64 if zip64 else zs.DESCRIPTOR).size
     if len({name for name, _ in records}) != len(planned):
         raise ValueError("two records have the same name")
-    size = offset + directory_size + zs.END64.size + zs.LOCATOR.size + zs.END.size
-    return Layout(tuple(planned), offset, directory_size, size)
+    return Layout(tuple(planned), b"".join(entries), offset, zs.end_records(len(planned), entry_offset, offset))
+
+
+_plan_few = functools.lru_cache(maxsize=16)(_plan)
 
 
 class ZipWriter:
@@ -130,9 +146,9 @@ class ZipWriter:
         # The same as there, for the small records of which a file may have very many.
         crc = isal_zlib.crc32(payload) if self._checksum else 0
         waiting = self._waiting
-        waiting += zs.local_header(record.name.encode(), record.flags, record.padding)
+        waiting += record.header
         waiting += payload
-        waiting += zs.descriptor(crc, size, zip64=False)
+        waiting += zs.DESCRIPTOR.pack(zs.DESCRIPTOR_SIGNATURE, crc, size, size)
         if len(waiting) >= _GATHER:
             self._flush()
         self._checksums.append(crc)
@@ -151,9 +167,7 @@ class ZipWriter:
             raise ValueError("every record of the layout has been written") from None
 
     def _write_pieces(self, record: PlannedRecord, pieces: Iterable[Buffer]) -> None:
-        # The compressed size is not known to PyTorch at this point: 0.
-        zip64 = zs.zip64_extra(record.size, 0, record.header_offset)
-        self._gather(zs.local_header(record.name.encode(), record.flags, record.padding, zip64))
+        self._gather(record.header)
         crc = written = 0
         for piece in pieces:
             data = memoryview(piece).cast("B")
@@ -170,8 +184,7 @@ class ZipWriter:
     def reserve(self) -> None:
         """Leave room for the bytes of the next record. Its CRC is 0: not computed."""
         record = self._next()
-        zip64 = zs.zip64_extra(record.size, 0, record.header_offset)
-        self._gather(zs.local_header(record.name.encode(), record.flags, record.padding, zip64))
+        self._gather(record.header)
         if record.size:
             self._flush()
             self._sink.skip(record.size)
@@ -183,11 +196,11 @@ class ZipWriter:
         missing = next(self._rest, None)
         if missing is not None:
             raise ValueError(f"record {missing.name!r} has not been written")
+        directory = bytearray(self._layout.directory)
         for record, crc in zip(self._layout.records, self._checksums, strict=True):
-            name = record.name.encode()
-            self._gather(zs.central_header(name, record.flags, crc, record.size, record.header_offset))
-        layout = self._layout
-        self._gather(zs.end_records(len(layout.records), layout.directory_size, layout.directory_offset))
+            zs.CRC.pack_into(directory, record.entry_offset + zs.CENTRAL_CRC, crc)
+        self._gather(directory)
+        self._gather(self._layout.end)
         self._flush()
 
     def _write_payload(self, data: memoryview, crc: int) -> int:

@@ -52,8 +52,12 @@ class SavedStorages:
     def __init__(self) -> None:
         self.storages: list[Storage] = []
         self._keys: dict[int, str] = {}
+        self._dtype: DType | None = None
+        """What all storages so far are saved as."""
         self._dtypes: dict[int, DType] = {}
+        """By place in memory, as soon as there are two."""
         self._foreign = _torch_storage_classes()
+        self._kinds = _OWN_KINDS | self._foreign
 
     def persistent_id(self, obj: object) -> tuple[str, Global, str, str, int] | None:
         """What stands in the pickle for a storage; None for any other object.
@@ -62,6 +66,8 @@ class SavedStorages:
         """
         # This is called for every single object that is saved.
         kind = type(obj)
+        if kind not in self._kinds:
+            return None
         if kind is TypedStorage:
             assert isinstance(obj, TypedStorage)
             return self._name(obj.storage, obj.dtype, obj.numel())
@@ -98,11 +104,24 @@ class SavedStorages:
     def _check_dtype(self, storage: Storage, dtype: DType) -> None:
         if storage.nbytes() == 0:
             return
-        # An unread storage shares its bytes with no other, so its identity serves as well as an address.
-        place = storage.data_ptr() if storage.is_loaded else -id(storage)
-        if self._dtypes.setdefault(place, dtype) is not dtype:
-            problem = f"the same memory is saved as {self._dtypes[place]} and as {dtype}, which PyTorch cannot load"
+        if self._dtype is None:
+            self._dtype = dtype
+        if not self._dtypes:
+            if dtype is self._dtype:  # as nearly always; to look at places takes as long as all the rest
+                return
+            self._dtypes = {_place(met): self._dtype for met in self.storages if met.nbytes()}
+        if self._dtypes.setdefault(_place(storage), dtype) is not dtype:
+            first = self._dtypes[_place(storage)]
+            problem = f"the same memory is saved as {first} and as {dtype}, which PyTorch cannot load"
             raise TensorError(problem, fix="Clone one of the tensors first")
+
+
+def _place(storage: Storage) -> int:
+    """What storages in the same memory have in common. One that is not read shares its bytes with no other."""
+    return storage.data_ptr() if storage.is_loaded else -id(storage)
+
+
+_OWN_KINDS = frozenset({TypedStorage, Storage, type})
 
 
 def _torch_storage_classes() -> frozenset[type]:

@@ -23,6 +23,7 @@ from itertools import accumulate
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias, cast
 
+from ptfile._collector import paused_collector
 from ptfile._types import Buffer
 from ptfile.errors import UnsupportedError
 from ptfile.machine.decoder import decode
@@ -148,7 +149,8 @@ class Encoder:
         _current.encoder = self
         posing.depth = getattr(posing, "depth", 0) + 1
         try:
-            pickler.dump(value)
+            with paused_collector():
+                pickler.dump(value)
         finally:
             posing.depth -= 1
             _current.encoder = before

@@ -8,6 +8,7 @@ tensor([0, 1, 2, 3, 4])
 """
 
 from ptfile._checkpoint import Checkpoint, open
+from ptfile._convert import Conversion, convert
 from ptfile._digest import digest
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
@@ -84,6 +85,7 @@ from ptfile.tensors.tensor import Tensor
 
 __all__ = [
     "Checkpoint",
+    "Conversion",
     "DType",
     "Damage",
     "Device",
@@ -137,6 +139,7 @@ __all__ = [
     "complex32",
     "complex64",
     "complex128",
+    "convert",
     "digest",
     "empty",
     "float4_e2m1fn_x2",

@@ -109,7 +109,10 @@ class _Open:
 
 
 class Digester:
-    """Hashes one tree; `of_elements` may be another hash. Keeps its own stack, because a file may nest deeper than Python's functions can."""
+    """Hashes one tree; a subclass may have another hash for the elements of tensors.
+
+    Keeps its own stack, because a file may nest deeper than Python's functions can.
+    """
 
     def __init__(self, file_size: int) -> None:
         self._allowed = _SHOWN_AGAIN * file_size + EXPANDED_COPY

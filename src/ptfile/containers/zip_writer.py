@@ -71,6 +71,8 @@ class Layout:
 def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIGNMENT) -> Layout:
     """Lay out records, each a name without the root folder and a size in bytes, as PyTorch would.
 
+    root: the folder around all of them; empty for a file without.
+
     Raises ValueError for what no zip file can say: a doubled name, a name of more than 65,535 bytes of UTF-8, a
     negative size, or an alignment whose padding an extra field cannot hold (it can up to 65,472).
     """
@@ -87,7 +89,7 @@ def _plan(root: str, records: Sequence[tuple[str, int]], alignment: int) -> Layo
     most = zs.MAX16 - zs.EXTRA.size
     offset = entry_offset = 0
     for short_name, size in records:
-        full_name = f"{root}/{short_name}"
+        full_name = f"{root}/{short_name}" if root else short_name
         name = full_name.encode()
         # The zip64 extra field stands in front of the padding and moves it (getPadding, inline_container.cc).
         zip64 = size >= zs.MAX32 or offset >= zs.MAX32

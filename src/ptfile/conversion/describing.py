@@ -10,15 +10,16 @@ from __future__ import annotations
 import argparse
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, count
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ptfile._names import Attribute, Key, Path, Step, distinct, exact, join
 from ptfile.conversion import values
-from ptfile.conversion.placing import Entry, Place, is_row_by_row, place, view_of
+from ptfile.conversion.placing import Entry, Place, place, view_of
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors import strides
@@ -55,10 +56,10 @@ class Description:
     """Bytes of storages that no tensor reaches, which are not in the file."""
 
 
-def describe(root: Any, *, objection: Objection, reserved: Collection[str], leave_out: bool) -> Description:
+def describe(root: Any, *, objection: Objection, allows: Callable[[str], bool], leave_out: bool) -> Description:
     """Take a tree apart. Nothing is read.
 
-    objection: what the format has against a dtype; reserved: names that no tensor can have in it.
+    objection: what the format has against a dtype; allows: whether a tensor can have a name in it.
 
     Raises UnsupportedError, with names, for values that have no form, unless they are to be left out: then their keys
     go, and in lists and tuples None takes their place.
@@ -71,7 +72,7 @@ def describe(root: Any, *, objection: Objection, reserved: Collection[str], leav
     if taker.problems and (not leave_out or tree is _NOTHING):
         raise _unsupported(taker.problems)
     places = place(found.tensor for found in taker.found)
-    entries, blocks = _name(taker.found, places, reserved)
+    entries, blocks = _name(taker.found, places, allows)
     note: dict[str, Any] = {"version": VERSION, "root": tree}
     if blocks:
         note["storages"] = blocks
@@ -100,7 +101,7 @@ class _Found:
 
 
 def _name(
-    found: list[_Found], places: dict[Any, Place], reserved: Collection[str]
+    found: list[_Found], places: dict[Any, Place], allows: Callable[[str], bool]
 ) -> tuple[list[Entry], list[list[Any]]]:
     """Give the entries names, complete the note, and list the storages that are not just one tensor."""
     entries: list[Entry] = []
@@ -115,8 +116,11 @@ def _name(
         if not spot.block.is_plain:
             blocks.setdefault(id(spot.block), spot.block)
     names = distinct([each.name or ROOT for each in named], [each.path for each in named])
+    taken = set(names)
     for entry, name, each in zip(entries, names, named, strict=True):
-        entry.name = exact(each.path) if name in reserved else name
+        others = chain([name, exact(each.path)], (f"{ROOT}#{number}" for number in count(1)))
+        entry.name = next(other for other in others if allows(other) and (other == name or other not in taken))
+        taken.add(entry.name)
     for each in found:
         spot = places[view_of(each.tensor)]
         each.said.append(spot.entry.name)
@@ -131,8 +135,9 @@ def _name(
 def _view(tensor: Tensor, spot: Place) -> list[Any]:
     """How a tensor looks at its storage, if that is not as the entry does."""
     stride = tensor.stride()
-    usual = tensor.numel() or stride == strides.contiguous(tensor.shape)
-    if spot.is_entry and usual:
+    # The stride of a dimension of one element is nobody's business, but in the file.
+    is_usual = not tensor.is_contiguous() or stride == strides.contiguous(tensor.shape)
+    if spot.is_entry and (is_usual or tensor.is_conj() or tensor.is_neg()):
         return []
     return [tensor.dtype.name, spot.offset, list(tensor.shape), list(stride)]
 
@@ -141,7 +146,7 @@ def _said_of(block: Any) -> list[Any]:
     parts = []
     for entry in block.entries:
         flagged = entry.tensor.is_conj() or entry.tensor.is_neg()
-        stride = [] if is_row_by_row(entry) or flagged else [list(entry.tensor.stride())]
+        stride = [] if entry.tensor.is_contiguous() or flagged else [list(entry.tensor.stride())]
         parts.append([entry.name, entry.start, *stride])
     return [block.nbytes, block.device, parts]
 
@@ -205,7 +210,7 @@ class _Taker:
         self._count(value)
         if type(value) is tuple:
             self._unfinished.add(id(value))
-        said = [_SEQUENCES[type(value)]]
+        said: list[Any] = [_SEQUENCES[type(value)]]
         if all(map(values.is_plain, value)):
             said.extend(value)
         else:
@@ -265,7 +270,7 @@ class _Taker:
 
     def _take_array(self, array: np.ndarray[Any, Any], path: Path, name: str) -> Any:
         try:
-            tensor = from_numpy(array)
+            tensor = from_numpy(np.asarray(array, order="C"))
         except TensorError as error:
             return self._refuse(name, f"an array of {array.dtype} ({error.problem})")
         in_columns = array.flags.f_contiguous and not array.flags.c_contiguous
@@ -279,7 +284,7 @@ class _Taker:
         self.found.append(_Found(tensor, said, options, path, name))
         return said
 
-    _TAKERS: dict[type, Callable[[_Taker, Any, Path, str], Any]] = {
+    _TAKERS: ClassVar[Mapping[type, Callable[[_Taker, Any, Path, str], Any]]] = {
         dict: _take_dict,
         OrderedDict: _take_ordered_dict,
         argparse.Namespace: _take_namespace,
@@ -304,11 +309,9 @@ def _key(key: Any) -> Any:
     word = values.WORDS.get(type(key))
     if word is None and isinstance(key, np.generic) and values.scalar_code(key):
         return values.write_scalar(key)
-    return _NOTHING if word in (None, "bytearray") else [word, *values.FORMS[word].write(key)]
+    return _NOTHING if word is None or word == "bytearray" else [word, *values.FORMS[word].write(key)]
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, Attributed):
-        layout = str(getattr(value, "layout", "")).rpartition(".")[2]
-        return f"a {layout} tensor" if layout else f"a {type(value).__name__}"
-    return f"a {type(value).__name__}"
+    layout = str(getattr(value, "layout", "")).rpartition(".")[2] if isinstance(value, Attributed) else ""
+    return f"a {layout} tensor" if layout.startswith("sparse") else f"an object of the type {type(value).__name__}"

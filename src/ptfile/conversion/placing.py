@@ -45,7 +45,7 @@ class Entry:
         tensor = self.tensor
         storage = tensor.untyped_storage()
         is_whole = tensor.is_contiguous() and reached(tensor) == (0, storage.nbytes())
-        if is_whole and _is_plain(tensor):
+        if is_whole and is_plain(tensor):
             return storage.pieces()
         if not storage.is_loaded:
             for _ in storage.pieces():  # the parts that are read next have no checksum
@@ -53,7 +53,7 @@ class Entry:
         return element_bytes(tensor)
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def is_plain(tensor: Tensor) -> bool:
     """Whether the bytes in the storage are those that say the values."""
     return not (tensor.is_conj() or tensor.is_neg() or tensor.dtype is dtypes.bool) and sys.byteorder == "little"
 

@@ -6,10 +6,11 @@ FormatError, and what would take more than the file warrants a LimitError.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +125,7 @@ def _views(said: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = [part[0] for part in parts]
         if not pieces or len(set(names)) < len(names) or views.keys() & set(names):
             raise FormatError("ptfile's note has a tensor in two storages, or a storage without any")
-        storage = _storage(nbytes, device, pieces)
+        storage = _storage(nbytes, sys.intern(device), pieces)
         for name, piece in zip(names, pieces, strict=True):
             tensor = piece.tensor
             offset, rest = divmod(piece.start, tensor.itemsize)
@@ -160,7 +161,10 @@ def _piece(said: Any, tensors: Mapping[str, Tensor]) -> _Piece:
 
 
 class _Maker:
-    """Makes one tree."""
+    """Makes one tree.
+
+    Equal texts are one object in it, as those in the source of a program are: picklers write them once.
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor], views: Mapping[str, Tensor], limits: Limits) -> None:
         self._tensors = {**tensors, **views}
@@ -174,8 +178,10 @@ class _Maker:
         if kind is dict:
             made: dict[str, Any] = {}
             self._met.append(made)
-            made.update((key, self.make(item)) for key, item in said.items())
+            made.update((sys.intern(key), self.make(item)) for key, item in said.items())
             return made
+        if kind is str:
+            return sys.intern(said)
         if kind is not list:
             return said
         word = said[0] if said and type(said[0]) is str else ""
@@ -204,37 +210,40 @@ class _Maker:
         return made
 
     def _make_dict(self, said: list[Any]) -> dict[Any, Any]:
-        return self._fill({}, said[1:])
+        made: dict[Any, Any] = {}
+        self._fill(made, said[1:])
+        return made
 
     def _make_ordered_dict(self, said: list[Any]) -> OrderedDict[Any, Any]:
         pairs, attributes = _typed(said, str, list, dict)[1:] if len(said) == 3 else (*_typed(said, str, list)[1:], {})
         made: OrderedDict[Any, Any] = OrderedDict()
         self._fill(made, pairs)
-        for name, item in attributes.items():
-            _check_attribute(name)
-            vars(made)[name] = self.make(item)
+        self._set_attributes(made, attributes)
         return made
 
-    def _fill(self, made: dict[Any, Any], pairs: list[Any]) -> Any:
+    def _fill(self, made: dict[Any, Any], pairs: list[Any]) -> None:
         self._met.append(made)
         keys = [_key(_list(pair)[0] if pair else None) for pair in pairs]
         self._keys.check(made, keys)
         for key, pair in zip(keys, pairs, strict=True):
             if len(pair) != 2:
                 raise FormatError("ptfile's note has a key without a value")
-            made[key] = self.make(pair[1])
+            made[sys.intern(key) if type(key) is str else key] = self.make(pair[1])
         if len(made) < len(pairs):
             raise FormatError("ptfile's note has one key twice")
-        return made
 
     def _make_namespace(self, said: list[Any]) -> Any:
         word, attributes = _typed(said, str, dict)
         made = NAMESPACES[word]()
         self._met.append(made)
-        for name, item in attributes.items():
-            _check_attribute(name)
-            vars(made)[name] = self.make(item)
+        self._set_attributes(made, attributes)
         return made
+
+    def _set_attributes(self, made: Any, attributes: dict[str, Any]) -> None:
+        for name, item in attributes.items():
+            if name.startswith("__"):
+                raise FormatError(f"ptfile's note has an attribute {name[:40]!r}, which would hide one of Python's")
+            vars(made)[sys.intern(name)] = self.make(item)
 
     def _make_set(self, said: list[Any]) -> Any:
         items = [_key(item) for item in said[1:]]
@@ -259,15 +268,15 @@ class _Maker:
 
     def _make_array(self, said: list[Any]) -> npt.NDArray[Any]:
         tensor = self._view(said, {"order", "view"})
-        order = said[2].get("order", "F") if len(said) == 3 else "C"
-        if order not in ("C", "F"):
+        options = said[2] if len(said) == 3 else {}
+        if options.get("order", "F") != "F":
             raise FormatError("an array in ptfile's note has an order that is none")
         self._shown += tensor.nbytes
         allowed = EXPANDED_COPY + _GAPS * sum(each.nbytes for each in self._tensors.values())
         if self._shown > allowed:
             problem = "ptfile's note makes arrays of the same bytes again and again"
             raise LimitError(problem, limit="shown_again", allowed=allowed, actual=self._shown)
-        made = np.array(tensor.numpy(), order=order)
+        made = np.array(tensor.numpy(), order="F" if "order" in options else "C")
         self._met.append(made)
         return made
 
@@ -284,7 +293,7 @@ class _Maker:
             dtype, shape, stride = _dtype(dtype_name), _ints(sizes), _ints(steps)
         return Tensor(tensor.untyped_storage(), dtype, offset, shape, stride)
 
-    _MAKERS: dict[str, Callable[[_Maker, list[Any]], Any]] = {
+    _MAKERS: ClassVar[Mapping[str, Callable[[_Maker, list[Any]], Any]]] = {
         "same": _same,
         "list": _make_list,
         "tuple": _make_tuple,
@@ -309,11 +318,6 @@ def _key(said: Any) -> Any:
     if word not in values.FORMS or word == "bytearray":
         raise FormatError(f"ptfile's note has a key of the form {brief(word)}")
     return values.read(word, said[1:])
-
-
-def _check_attribute(name: str) -> None:
-    if name.startswith("__"):
-        raise FormatError(f"ptfile's note has an attribute {name[:40]!r}, which would hide one of Python's")
 
 
 def _named(name: str, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from ptfile.conversion.placing import Entry
 from ptfile.errors import FormatError, UnsupportedError
 from ptfile.formats.zip_records import read_json
 from ptfile.limits import Limits
+from ptfile.sinks import Sink
 from ptfile.sources import LocalSource, Source
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
@@ -69,9 +70,36 @@ def objection(dtype: DType) -> str:
     return "" if dtype in _RANKS else f"a tensor of {dtype}, which safetensors does not have"
 
 
-def in_order(entries: Sequence[Entry]) -> list[Entry]:
-    """The tensors in the order of the file: by dtype, so that all are aligned, and by name."""
-    return sorted(entries, key=lambda entry: (_RANKS[entry.tensor.dtype][0], entry.name.encode()))
+def allows(name: str) -> bool:
+    """Whether a tensor can have this name."""
+    return name != METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class SafetensorsFile:
+    """A file that is laid out and not written yet."""
+
+    entries: Sequence[Entry]
+    """In the order of the file."""
+    header: bytes
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.header) + sum(entry.tensor.nbytes for entry in self.entries)
+
+    def write(self, sink: Sink, pieces: Callable[[Entry], Iterable[Bytes]]) -> None:
+        """Write it to a sink that has been entered; `pieces` gives the elements of a tensor."""
+        sink.write(self.header)
+        for entry in self.entries:
+            for piece in pieces(entry):
+                sink.write(piece.data)
+
+
+def lay_out(entries: Sequence[Entry], note: Mapping[str, Any]) -> SafetensorsFile:
+    """The file for these tensors: by dtype, so that all are aligned, and by name. Raises UnsupportedError."""
+    in_order = sorted(entries, key=lambda entry: (_RANKS[entry.tensor.dtype][0], entry.name.encode()))
+    metadata = {**FORMAT, NOTE: json.dumps(note, separators=(",", ":"))}
+    return SafetensorsFile(in_order, header(in_order, metadata))
 
 
 def header(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:

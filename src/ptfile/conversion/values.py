@@ -119,9 +119,7 @@ FORMS: Mapping[str, Form] = {
     "bytearray": Form(bytearray, lambda value: [_text(value)], lambda text: bytearray(_base64(text)), (str,)),
     "Size": Form(Size, list, lambda *sizes: Size(sizes), None),
     "dtype": Form(DType, lambda value: [value.name], _dtype, (str,)),
-    "device": Form(
-        Device, lambda value: [value.type, -1 if value.index is None else value.index], _device, (str, int)
-    ),
+    "device": Form(Device, lambda value: [value.type, -1 if value.index is None else value.index], _device, (str, int)),
     "scalar": Form(np.generic, lambda value: write_scalar(value)[1:], _scalar, (str, str)),
 }
 """By their words."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from ptfile._types import Buffer
+from ptfile.containers.zip_writer import ZipWriter
 from ptfile.errors import FormatError, TensorError, UnsafeError, UnsupportedError, brief
 from ptfile.machine.names import Global
 from ptfile.tensors import dtypes
@@ -44,6 +45,9 @@ class StoragesToSave(Protocol):
 
     def payload(self, storage: Any) -> Buffer:
         """The bytes of a storage."""
+
+    def write(self, storage: Any, writer: ZipWriter) -> None:
+        """Write the bytes of a storage as the next record of a zip file."""
 
 
 class SavedStorages:
@@ -87,6 +91,9 @@ class SavedStorages:
     def payload(self, storage: Storage) -> Buffer:
         """The bytes of a storage, read now if they have not been."""
         return storage.data.data
+
+    def write(self, storage: Storage, writer: ZipWriter) -> None:
+        writer.write(self.payload(storage))
 
     def _name(self, storage: Storage, dtype: DType | None, numel: int) -> tuple[str, Global, str, str, int]:
         self._check_dtype(storage, dtype or dtypes.uint8)

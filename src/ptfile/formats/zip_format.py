@@ -118,6 +118,11 @@ class ZipSave:
         self._checksum = options.checksum
         self._contents = options.contents
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self._layout.size
+
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
         writer = ZipWriter(sink, self._layout, checksum=self._checksum)
@@ -126,7 +131,7 @@ class ZipSave:
             writer.write(payload)
         for storage in self._storages.storages:
             if self._contents:
-                writer.write(self._storages.payload(storage))
+                self._storages.write(storage, writer)
             else:
                 writer.reserve()
         for _, payload in self._tail:

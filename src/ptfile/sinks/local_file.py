@@ -5,7 +5,7 @@ told to stop. A file written in place would then be neither the old checkpoint n
 """
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH100, PTH116, PTH120
+# ruff: noqa: PTH100, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -76,6 +76,14 @@ class FileSink:
             if written == 0:
                 raise OSError(errno.EIO, "the system took no bytes", self.name)
             rest = rest[written:]
+
+    @property
+    def unfinished(self) -> str | None:
+        """The path of what has been written so far; None if it cannot be read, as from a pipe or a terminal."""
+        if self._temporary is None:
+            return None
+        folder = os.path.dirname(os.path.realpath(self.name))
+        return os.path.join(folder, self._temporary)
 
     def skip(self, length: int) -> None:
         """Leave a hole, which takes no space on the disk; zeros where the file cannot have one."""

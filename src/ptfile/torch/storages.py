@@ -13,6 +13,7 @@ from torch.overrides import has_torch_function_unary
 from torch.serialization import location_tag, normalize_storage_type
 
 from ptfile._types import Buffer
+from ptfile.containers.zip_writer import ZipWriter
 
 _COPIED = 64 << 10
 """Storages of fewer bytes are copied: that costs less than a view of them."""
@@ -116,6 +117,9 @@ class SavedTorchStorages:
         elif size >= _COPIED:
             return _memory(storage)
         return ctypes.string_at(storage.data_ptr(), size)
+
+    def write(self, storage: torch.UntypedStorage, writer: ZipWriter) -> None:
+        writer.write(self.payload(storage))
 
 
 def _memory(storage: torch.UntypedStorage) -> memoryview:

@@ -28,6 +28,7 @@ def save(
     storages: Literal["whole", "reachable"] = "whole",
     storage_alignment: int = ALIGNMENT,
     checksum: bool = True,
+    fsync: bool = False,
 ) -> None:
     """Save an object to a file, in the bytes that `torch.save` of PyTorch 2.13 writes for it.
 
@@ -52,6 +53,10 @@ def save(
         name.
     checksum: False leaves the checksums of the zip format out, as PyTorch's `set_crc32_options(False)`: a damaged file
         then loads.
+    fsync: True returns when the file, and its name in the folder, are on the disk, so that they outlast a power cut. It
+        takes the disk's time; without it the system writes them when it sees fit, and a crash of the program alone
+        loses nothing. Of a file object, the bytes are synced and the name is not, which whoever opened it may do; one
+        without a file descriptor is a ValueError. What is no file, such as a pipe, is written as without it.
 
     Raises OSError if the file cannot be written, and what the pickler raises for objects that cannot be pickled, in
     that case before anything is opened.
@@ -70,9 +75,9 @@ def save(
     path = None
     if isinstance(f, (str, os.PathLike)):
         path = os.fspath(f)
-        sink = FileSink(path)
+        sink = FileSink(path, fsync=fsync)
     elif callable(getattr(f, "write", None)) and callable(getattr(f, "flush", None)):
-        sink = StreamSink(f)
+        sink = StreamSink(f, fsync=fsync)
     else:
         message = f"f is a {type(f).__name__}: it must be a path, or an object with write and flush"
         raise TypeError(message)

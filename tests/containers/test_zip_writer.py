@@ -37,6 +37,9 @@ class SmallWrites:
         self.size = 0
         self.pieces: list[tuple[int, bytearray]] = []
 
+    def expect(self, size: int) -> None:
+        pass
+
     def write(self, data: Buffer) -> None:
         length = memoryview(data).nbytes
         if length < 64 << 10 or not isinstance(data, memoryview):
@@ -62,7 +65,7 @@ def zeros(size: int) -> Iterator[memoryview]:
 
 def lay_out(case: dict[str, Any]) -> Layout:
     closing = [("version", 2), ("byteorder", 6), (".data/serialization_id", LENGTH)]
-    return plan("archive", [*case["records"], *closing], alignment=case["alignment"])
+    return plan("archive", [*map(tuple, case["records"]), *closing], alignment=case["alignment"])
 
 
 def case_name(case: dict[str, Any]) -> str:

@@ -18,7 +18,6 @@ import pytest
 
 from ptfile._types import Buffer
 from ptfile.sinks import FileSink, Sink, StreamSink, folder
-from ptfile.sinks.local_file import temporary_name
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and FIFOs of POSIX")
 needs_user = pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may do everything")
@@ -433,11 +432,6 @@ def fail_nth_call(monkeypatch: pytest.MonkeyPatch, nth: int, failure: int) -> li
         if hasattr(os, name):
             monkeypatch.setattr(os, name, wrap(name, getattr(os, name)))
     return failed
-
-
-def test_a_temporary_name_says_what_it_is_for() -> None:
-    """Someone who finds it after a crash can tell."""
-    assert temporary_name("model.pt", "0a1b2c3d") == ".model.pt.0a1b2c3d.tmp"
 
 
 class Keeping:

@@ -33,7 +33,7 @@ def save_anywhere(value: object, name: str, path: Path, entry: os.DirEntry[str])
     ptfile.save(value, Pipe())
     ptfile.save(value, name, pickle, 4)
     ptfile.save(value, name, pickle_module=pickle, pickle_protocol=2, _use_new_zipfile_serialization=True)
-    ptfile.save(value, name, storages="reachable")
+    ptfile.save(value, name, storages="reachable", fsync=True)
     with path.open("wb") as file:
         ptfile.save(value, file)
     assert_type(ptfile.digest(path), str)

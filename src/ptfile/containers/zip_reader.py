@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 
 from isal import igzip_lib, isal_zlib
 
+from ptfile._threads import cores, share
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
+from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
-from ptfile.sources.base import Source, ViewSource
+from ptfile.sources.base import ConcurrentSource, Source, ViewSource
 from ptfile.sources.read_ahead import ReadAhead
 
-_PIECE = 1 << 20
-"""Bytes read and checked at a time, while they are in the processor's cache."""
+LARGE = 256 << 10
+"""Bytes of a record that are worth a thread's turn."""
+_ALONE = 2 * PIECE
+"""Bytes of one record that are worth beginning a thread for."""
 _EXTRA_GUESS = 128
 """Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
 _RAW_DEFLATE = -15
@@ -43,6 +47,7 @@ class ZipReader:
         # Headers lie between payloads: a window serves many small records at once.
         self._views = source if isinstance(source, ViewSource) else None
         self._near: Source = ReadAhead(source) if self._views is None else source
+        self._threads = cores() if isinstance(source, ConcurrentSource) else 1
 
     @property
     def source(self) -> Source:
@@ -107,9 +112,42 @@ class ZipReader:
         """
         if target.nbytes != record.size:
             raise ValueError(f"record {record.name!r} has {record.size} bytes, the target {target.nbytes}")
+        if record.size >= _ALONE and self.threads_for(record) > 1:
+            share(self.tasks(record, target), self.threads_for(record))
+            return
         try:
             self._check_ratio(record)
             self._fill(record, self._locate(record), target.cast("B"))
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+
+    def threads_for(self, record: Record) -> int:
+        """How many threads read it fastest."""
+        return self._threads if record.method == zs.STORED and record.size >= LARGE else 1
+
+    def tasks(
+        self, record: Record, target: memoryview, done: Callable[[], None] = lambda: None
+    ) -> Iterator[Callable[[], None]]:
+        """What `read_into` does for a record that is stored, as tasks that several threads may share.
+
+        The one that ends last checks the CRC and calls `done`.
+        """
+
+        def check(crc: int) -> None:
+            _check_crc(record, crc)
+            done()
+
+        try:
+            for task in Pieces(self._source, self._locate(record), target, check).tasks():
+                yield partial(self._run, record, task)
+        except PtfileError as error:
+            self._place(error, record)
+            raise
+
+    def _run(self, record: Record, task: Callable[[], None]) -> None:
+        try:
+            task()
         except PtfileError as error:
             self._place(error, record)
             raise
@@ -129,8 +167,8 @@ class ZipReader:
             return
         try:
             place, crc = self._locate(record), 0
-            for start in range(0, record.size, _PIECE):
-                piece = self._source.read(place + start, min(_PIECE, record.size - start))
+            for start in range(0, record.size, PIECE):
+                piece = self._source.read(place + start, min(PIECE, record.size - start))
                 crc = isal_zlib.crc32(piece, crc)
                 yield piece
             _check_crc(record, crc)
@@ -188,8 +226,8 @@ class ZipReader:
             _check_crc(record, isal_zlib.crc32(target))
             return
         crc = 0
-        for start in range(0, record.size, _PIECE):
-            piece = target[start : start + _PIECE]
+        for start in range(0, record.size, PIECE):
+            piece = target[start : start + PIECE]
             self._near.read_into(payload + start, piece)
             crc = isal_zlib.crc32(piece, crc)
         _check_crc(record, crc)
@@ -213,7 +251,7 @@ class ZipReader:
         try:
             while not inflater.eof:
                 if not waiting:
-                    length = min(_PIECE, record.compressed_size - read)
+                    length = min(PIECE, record.compressed_size - read)
                     if not length:
                         break
                     waiting = self._near.read(payload + read, length)

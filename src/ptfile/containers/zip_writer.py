@@ -20,7 +20,7 @@ from ptfile.sinks.base import Sink
 ALIGNMENT = 64
 """PyTorch's own default (`torch.utils.serialization.config.save.storage_alignment`)."""
 
-_PIECE = 1 << 20
+_PIECE = 512 << 10
 """Bytes whose CRC is taken and that are then written, while they are in the processor's cache."""
 _GATHER = 1 << 20
 """Headers and small payloads are joined up to this many bytes before they are written."""

@@ -66,6 +66,7 @@ class NpzFile:
 
     def write(self, sink: Sink, pieces: Callable[[Entry], Iterable[Bytes]]) -> None:
         """Write it to a sink that has been entered; `pieces` gives the elements of a tensor."""
+        sink.expect(self.nbytes)
         writer = ZipWriter(sink, self.layout)
         for entry, head in zip(self.entries, self.heads, strict=True):
             writer.write_pieces(chain([head], (piece.data for piece in pieces(entry))))

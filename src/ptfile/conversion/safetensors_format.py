@@ -89,6 +89,7 @@ class SafetensorsFile:
 
     def write(self, sink: Sink, pieces: Callable[[Entry], Iterable[Bytes]]) -> None:
         """Write it to a sink that has been entered; `pieces` gives the elements of a tensor."""
+        sink.expect(self.nbytes)
         sink.write(self.header)
         for entry in self.entries:
             for piece in pieces(entry):

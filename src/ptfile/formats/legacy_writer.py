@@ -86,6 +86,7 @@ class LegacySave:
 
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
+        sink.expect(len(self._head) + sum(COUNT_SIZE + storage.nbytes() for _, _, storage in self._in_order))
         waiting = bytearray(self._head)
         for _, numel, storage in self._in_order:
             waiting += numel.to_bytes(COUNT_SIZE, "little")

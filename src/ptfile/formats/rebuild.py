@@ -25,9 +25,10 @@ from ptfile.formats.arguments import (
 from ptfile.formats.rebuild_layouts import BUILDERS as LAYOUT_BUILDERS
 from ptfile.formats.rebuild_layouts import NAMES as LAYOUT_NAMES
 from ptfile.formats.rebuild_layouts import REDUCERS as LAYOUT_REDUCERS
-from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE
+from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE, SavedStorages
 from ptfile.machine.encoder import Reducer
 from ptfile.machine.names import Global, InertName
+from ptfile.machine.plain import PlainTensors, Strided
 from ptfile.machine.policy import Meaning, TypeRules
 from ptfile.machine.proof import Role
 from ptfile.tensors.create import empty_meta, tensor
@@ -230,6 +231,21 @@ def _with_python_side(reduce: Callable[[Any], Reduced]) -> Reducer:
         return REBUILD_FROM_TYPE_V2, (reduced[0], side.kind or TENSOR_CLASS, reduced[1], side.state)
 
     return reduce_all
+
+
+def plain_tensors(storages: SavedStorages) -> PlainTensors:
+    """Tensors that are no more than a view of a storage, for the encoder of plain trees."""
+
+    def strided(tensor: Tensor) -> Strided | None:
+        storage, dtype, device = tensor.untyped_storage(), tensor.dtype, tensor.device
+        numel, rest = divmod(storage.nbytes(), dtype.itemsize)
+        is_more = tensor.python_side is not None or tensor.is_conj() or tensor.is_neg()
+        if is_more or rest or dtype.storage_class is None or not (device == "cpu" or device.startswith("cuda")):
+            return None
+        persistent_id = storages.name(storage, dtype, numel)
+        return persistent_id, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.requires_grad
+
+    return PlainTensors(Tensor, REBUILD_TENSOR_V2, strided)
 
 
 # the tables

@@ -49,19 +49,26 @@ class StoragesToSave(Protocol):
     def write(self, storage: Any, writer: ZipWriter) -> None:
         """Write the bytes of a storage as the next record of a zip file."""
 
+    def forget(self) -> None:
+        """Begin anew: the pickle is given up."""
+
 
 class SavedStorages:
     """The storages that a pickler meets, in the order of first meeting; each gets the next number as its key."""
 
     def __init__(self) -> None:
+        self._foreign = _torch_storage_classes()
+        self._kinds = _OWN_KINDS | self._foreign
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self.storages: list[Storage] = []
         self._keys: dict[int, str] = {}
         self._dtype: DType | None = None
         """What all storages so far are saved as."""
         self._dtypes: dict[int, DType] = {}
         """By place in memory, as soon as there are two."""
-        self._foreign = _torch_storage_classes()
-        self._kinds = _OWN_KINDS | self._foreign
 
     def persistent_id(self, obj: object) -> tuple[str, Global, str, str, int] | None:
         """What stands in the pickle for a storage; None for any other object.
@@ -74,10 +81,10 @@ class SavedStorages:
             return None
         if kind is TypedStorage:
             assert isinstance(obj, TypedStorage)
-            return self._name(obj.storage, obj.dtype, obj.numel())
+            return self.name(obj.storage, obj.dtype, obj.numel())
         if kind is Storage:
             assert isinstance(obj, Storage)
-            return self._name(obj, None, obj.nbytes())
+            return self.name(obj, None, obj.nbytes())
         if kind is type and obj.__module__.startswith("ptfile."):
             problem = f"the class {obj.__name__} itself has no name in PyTorch's format"  # type: ignore[attr-defined]
             raise UnsupportedError(problem, fix="Save the name as text")
@@ -95,7 +102,8 @@ class SavedStorages:
     def write(self, storage: Storage, writer: ZipWriter) -> None:
         writer.write(self.payload(storage))
 
-    def _name(self, storage: Storage, dtype: DType | None, numel: int) -> tuple[str, Global, str, str, int]:
+    def name(self, storage: Storage, dtype: DType | None, numel: int) -> tuple[str, Global, str, str, int]:
+        """The persistent id of a storage whose elements are of a dtype, or are bytes."""
         self._check_dtype(storage, dtype or dtypes.uint8)
         key = self._keys.get(id(storage))
         if key is None:

@@ -16,10 +16,12 @@ from ptfile.containers.serialization_id import LENGTH, serialization_id
 from ptfile.containers.zip_writer import ALIGNMENT, ZipWriter, plan
 from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.rebuild import plain_tensors
 from ptfile.formats.storages import LoadedStorages, MapLocation, SavedStorages, StoragesToSave
 from ptfile.formats.vocabulary import REDUCERS, SHARED_WORD
 from ptfile.formats.zip_records import StoredBytes, ZipRecords
 from ptfile.machine.encoder import Encoder, Reducers
+from ptfile.machine.plain import PLAIN_PROTOCOL, PlainTensors, encode_plain
 from ptfile.sinks import Sink
 from ptfile.tensors.dtypes import DType
 
@@ -88,17 +90,29 @@ class ZipSave:
         options: ZipOptions = DEFAULT_OPTIONS,
         storages: StoragesToSave | None = None,
         reducers: Reducers | None = None,
+        tensors: PlainTensors | None = None,
     ) -> None:
-        """`storages` and `reducers` say how the objects of a framework are saved; ptfile's own if not given."""
-        storages = storages or SavedStorages()
-        encoder = Encoder(
-            REDUCERS if reducers is None else reducers,
-            storages.persistent_id,
-            pickle_module=pickle_module,
-            protocol=pickle_protocol,
-            shared_word=SHARED_WORD if isinstance(storages, SavedStorages) else None,
-        )
-        self._pickle = encoder.encode(value)
+        """`storages`, `reducers` and `tensors` say how the objects of a framework are saved; ptfile's if none is given.
+
+        tensors: those that need no reducer.
+        """
+        if storages is None:
+            storages = SavedStorages()
+            reducers, tensors = REDUCERS, plain_tensors(storages)
+        pickled = None
+        if tensors is not None and pickle_module is pickle and pickle_protocol == PLAIN_PROTOCOL:
+            pickled = encode_plain(value, tensors)
+        if pickled is None:
+            storages.forget()
+            encoder = Encoder(
+                REDUCERS if reducers is None else reducers,
+                storages.persistent_id,
+                pickle_module=pickle_module,
+                protocol=pickle_protocol,
+                shared_word=SHARED_WORD if isinstance(storages, SavedStorages) else None,
+            )
+            pickled = encoder.encode(value)
+        self._pickle = pickled
         self._head = [
             (".format_version", _FORMAT_VERSION),
             (_ALIGNMENT, str(options.alignment).encode()),
@@ -125,6 +139,8 @@ class ZipSave:
 
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered."""
+        left_out = 0 if self._contents else sum(storage.nbytes() for storage in self._storages.storages)
+        sink.expect(self._layout.size - left_out)
         writer = ZipWriter(sink, self._layout, checksum=self._checksum)
         writer.write_pieces(self._pickle)
         for _, payload in self._head:

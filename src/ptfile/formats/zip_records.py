@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ptfile._threads import share
 from ptfile.containers.zip_directory import Record
-from ptfile.containers.zip_reader import ZipReader
+from ptfile.containers.zip_reader import LARGE, ZipReader
 from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
@@ -53,7 +54,8 @@ class ZipRecords:
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._root = root_of(reader)
-        self._unread: list[tuple[int, Storage]] = []
+        self._unread: list[tuple[int, Storage, StoredBytes]] = []
+        self._threads = 1
         self._check_names()
         self._swap = self._is_swapped()
 
@@ -74,7 +76,7 @@ class ZipRecords:
     @property
     def unread(self) -> Sequence[tuple[int, Storage]]:
         """The storages that were asked for since the last `fill`, each with the offset of its record's header."""
-        return self._unread
+        return [(offset, storage) for offset, storage, _ in self._unread]
 
     def __contains__(self, name: object) -> bool:
         return f"{self._root}{name}" in self._zip.records
@@ -128,7 +130,9 @@ class ZipRecords:
         stored = self.stored(name, nbytes, dtype)
         parts = stored.read_range if stored.record.method == STORED else None  # there is no way into a deflated record
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, origin=stored)
-        self._unread.append((stored.offset, storage))
+        self._unread.append((stored.offset, storage, stored))
+        if nbytes >= LARGE:  # asked first, because there may be very many small ones
+            self._threads = max(self._threads, stored.threads)
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -163,9 +167,21 @@ class ZipRecords:
 
     def fill(self) -> None:
         """Read all storages that were asked for, in the order in which they stand in the file."""
-        for _, storage in sorted(self._unread, key=lambda pair: pair[0]):
-            storage.load()
+        self._unread.sort(key=lambda entry: entry[0])
+        if self._threads > 1:
+            share(self._tasks(), self._threads)
+        else:
+            for _, storage, _ in self._unread:
+                storage.load()
         self._unread.clear()
+
+    def _tasks(self) -> Iterator[Callable[[], None]]:
+        """What `fill` does, for several threads."""
+        for _, storage, stored in self._unread:
+            if storage.is_loaded or stored.threads == 1:
+                yield storage.load
+            else:
+                yield from stored.tasks(storage)
 
     def _record(self, name: str) -> Record:
         record = self._zip.records.get(f"{self._root}{name}")
@@ -236,6 +252,16 @@ class StoredBytes:
     def end(self) -> int:
         """Where the bytes end, from the start of the file."""
         return self.start + self.record.compressed_size
+
+    @property
+    def threads(self) -> int:
+        """How many threads read them fastest."""
+        return self.reader.threads_for(self.record) if self.unit == 1 else 1
+
+    def tasks(self, storage: Storage) -> Iterator[Callable[[], None]]:
+        """Read them and give them to a storage, as tasks that several threads may share."""
+        data = np.empty(self.record.size, np.uint8)
+        return self.reader.tasks(self.record, data.data, partial(storage.provide, data))
 
     def read(self) -> npt.NDArray[np.uint8]:
         """The bytes as an array: in the source's own memory if it has them there, else read and checked."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +26,12 @@ class Sink(Protocol):
     def name(self) -> str:
         """What to call it in errors."""
 
+    def expect(self, size: int) -> None:
+        """Be told, before the first write, how many bytes `write` will get in all. What is skipped does not count.
+
+        Raises OSError if there is clearly no room for them.
+        """
+
     def write(self, data: Buffer) -> None:
         """Write all of `data`, a contiguous buffer. Raises OSError if that cannot be done."""
 
@@ -42,3 +50,9 @@ def write_zeros(sink: Sink, length: int) -> None:
     zeros = bytes(min(length, _PIECE))
     for start in range(0, length, _PIECE):
         sink.write(zeros[: length - start])
+
+
+def can_sync(file: int) -> bool:
+    """Whether fsync means anything for an open file: not for pipes, terminals and sockets."""
+    mode = os.fstat(file).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)

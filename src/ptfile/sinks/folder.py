@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
+from itertools import islice
 
 _HAS_HANDLES = {os.open, os.rename, os.unlink} <= os.supports_dir_fd
 """Not so on Windows."""
 _FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _LOOK_UP_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
 """Enough to name files by, and needs no permission to read the folder; fsync wants more."""
+_NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 
 class Folder:
@@ -36,6 +39,39 @@ class Folder:
 
     def open(self, name: str, flags: int, mode: int) -> int:
         return os.open(self._prefix + name, flags, mode, dir_fd=self._handle)
+
+    def open_nameless(self, mode: int) -> int | None:
+        """A new file for writing that has no name yet and is gone if it never gets one; None if there is no such thing.
+
+        Local file systems of Linux have it, network file systems mostly not.
+        """
+        if self._handle is None or not _NAMELESS:
+            return None
+        try:
+            return os.open(os.curdir, _NAMELESS | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=self._handle)
+        except OSError:
+            return None
+
+    def link(self, file: int, name: str) -> None:
+        """Give an open file without a name one."""
+        # With a handle of a folder, Python follows the link to the file (linkat with AT_SYMLINK_FOLLOW).
+        os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=self._handle)
+
+    def names(self, most: int) -> Iterator[str]:
+        """Names of what is in it, in no order, and not more of them than `most`."""
+        if self._handle is None:
+            with os.scandir(self._prefix) as entries:
+                yield from (entry.name for entry in islice(entries, most))
+            return
+        handle = os.open(os.curdir, _FLAGS | os.O_RDONLY, dir_fd=self._handle)  # ours may be good for looking up only
+        try:
+            with os.scandir(handle) as entries:
+                yield from (entry.name for entry in islice(entries, most))
+        finally:
+            os.close(handle)
+
+    def lstat(self, name: str) -> os.stat_result:
+        return os.lstat(self._prefix + name, dir_fd=self._handle)
 
     def replace(self, name: str, target: str) -> None:
         """Give a file the name of another, or of none, in one step."""

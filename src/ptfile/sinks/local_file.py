@@ -5,7 +5,7 @@ told to stop. A file written in place would then be neither the old checkpoint n
 """
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH100, PTH116, PTH118, PTH120
+# ruff: noqa: PTH100, PTH110, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ import errno
 import os
 import stat
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ptfile._types import Buffer, Path
-from ptfile.sinks.base import write_zeros
+from ptfile.sinks.base import can_sync, write_zeros
 from ptfile.sinks.folder import Folder
+from ptfile.sinks.leftovers import sweep, temporary_name
+from ptfile.sinks.space import check_room, explained
+from ptfile.sinks.write_back import WriteBack
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-NAME_MAX = 255
-"""Bytes of a file name on every common file system (Windows and macOS count UTF-16 units, which are never more)."""
+LARGE = 16 << 20
+"""Bytes from which writing takes so long that looking around first costs nothing beside it."""
 WRITE_MAX = 1 << 30
 """Bytes offered to the system in one call; Linux takes at most 0x7ffff000, macOS refuses 2 GiB and more."""
 
@@ -38,32 +41,54 @@ class FileSink:
 
     A regular or new file is written under a temporary name in the same folder and renamed over the target at commit;
     a symlink stays and its target is replaced; mode, and owner and extended attributes where allowed, are kept. At
-    abort the temporary is removed. What is no regular file (a FIFO, a terminal, /dev/stdout) is written straight
-    through. With `fsync` the new file and its name are on the disk when the block has been left.
+    abort the temporary is removed. A large one gets its name only at commit, where the system can do that: nothing is
+    left of it if the process is killed before. What is no regular file (a FIFO, a terminal, /dev/stdout) is written
+    straight through. With `fsync` the new file and its name are on the disk when the block has been left.
 
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = ("_base", "_file", "_folder", "_fsync", "_temporary", "name")
+    __slots__ = (
+        "_base", "_expected", "_file", "_folder", "_fsync", "_old", "_process", "_temporary", "_write_back", "name",
+    )  # fmt: skip
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
-        self.name = os.fspath(path)
-        self._fsync = fsync
         self._file = -1
+        self._temporary: str | None = None
         self._folder: Folder | None = None
         self._base = ""
-        self._temporary: str | None = None
+        self._old: os.stat_result | None = None
+        self._fsync = fsync
+        self._expected: int | None = None
+        self._write_back: WriteBack | None = None
+        self._process = os.getpid()
+        self.name = os.fspath(path)
 
     def __enter__(self) -> Self:
         try:
             self._open()
         except OSError as error:
             self._abort()
-            self._raise(error)
+            raise self._named(error) from error
         except BaseException:
             self._abort()
             raise
         return self
+
+    def expect(self, size: int) -> None:
+        """Be told how many bytes will be written. Raises OSError if there is clearly no room for them."""
+        self._expected = size
+        if self._folder is None or not (self._fsync or size >= LARGE):
+            return
+        try:
+            sweep(self._folder, self._base, os.fstat(self._file).st_mtime)
+            if size >= LARGE:
+                self._go_nameless(self._folder)
+                check_room(self._file, size)
+            if size >= LARGE and self._fsync:
+                self._write_back = WriteBack(self._file, size)
+        except OSError as error:
+            raise self._named(error) from error
 
     def write(self, data: Buffer) -> None:
         """Write all of it. Raises OSError (disk full, quota, broken pipe)."""
@@ -72,25 +97,31 @@ class FileSink:
             try:
                 written = os.write(self._file, rest[:WRITE_MAX])
             except OSError as error:
-                self._raise(error)
+                raise self._named(error) from error
             if written == 0:
                 raise OSError(errno.EIO, "the system took no bytes", self.name)
+            if self._write_back is not None:
+                self._write_back.follow(written)
             rest = rest[written:]
 
     @property
     def unfinished(self) -> str | None:
         """The path of what has been written so far; None if it cannot be read, as from a pipe or a terminal."""
-        if self._temporary is None:
+        if self._folder is None:
             return None
-        folder = os.path.dirname(os.path.realpath(self.name))
-        return os.path.join(folder, self._temporary)
+        if self._temporary is not None:
+            return os.path.join(os.path.dirname(os.path.realpath(self.name)), self._temporary)
+        path = f"/proc/self/fd/{self._file}"
+        return path if os.path.exists(path) else None
 
     def skip(self, length: int) -> None:
         """Leave a hole, which takes no space on the disk; zeros where the file cannot have one."""
-        if self._temporary is None:
+        if self._folder is None:
             write_zeros(self, length)
         else:
             os.lseek(self._file, length, os.SEEK_CUR)
+            if self._write_back is not None:
+                self._write_back.follow(length)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -101,11 +132,17 @@ class FileSink:
         try:
             self._commit()
         except OSError as failure:
+            named = self._named(failure)
             self._abort()
-            self._raise(failure)
+            raise named from failure
         except BaseException:
             self._abort()
             raise
+
+    def __del__(self) -> None:
+        # An interrupt can come on the way into `__exit__` or inside `_abort`. A forked child leaves it to its parent.
+        if (self._file >= 0 or self._temporary is not None) and self._process == os.getpid():
+            self._abort()
 
     def _open(self) -> None:
         target = self.name
@@ -131,71 +168,112 @@ class FileSink:
         if old is not None and not os.access(target, os.W_OK):
             # Renaming needs the folder's permission only, but who made a file read-only meant it.
             raise _error(errno.EACCES, self.name)
-        # As private as the old file while it is being written; a new one is the umask's business.
-        mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o600
+        self._old = old
         folder, self._base = os.path.split(target)
         self._folder = Folder(folder, fsync=self._fsync)
+        self._file = self._open_named(self._folder)
+        self._keep_attributes(target)
+
+    def _open_named(self, folder: Folder) -> int:
+        """A new file under a temporary name."""
         for _ in range(100):
-            temporary = temporary_name(self._base, os.urandom(4).hex())
+            temporary = temporary_name(self._base)
             self._temporary = temporary  # known before it is there: an interrupt can come right behind the call
             try:
-                self._file = self._folder.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, mode)
+                return folder.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, self._mode)
             except FileExistsError:
                 self._temporary = None
-                continue
-            break
-        else:
-            raise FileExistsError(errno.EEXIST, "no free name for a temporary file", self.name)
-        if old is not None:
-            _keep_attributes(target, old, self._file)
+        raise FileExistsError(errno.EEXIST, "no free name for a temporary file", self.name)
+
+    @property
+    def _mode(self) -> int:
+        """As private as the old file while it is being written; a new one is the umask's business."""
+        return 0o666 if self._old is None else stat.S_IMODE(self._old.st_mode) & 0o600
+
+    def _go_nameless(self, folder: Folder) -> None:
+        """Write to a file without a name, where the system has such."""
+        nameless = folder.open_nameless(self._mode)
+        if nameless is None:
+            return
+        named, self._file = self._file, nameless
+        try:
+            self._keep_attributes(named)
+        finally:
+            os.close(named)
+        if self._temporary is not None:
+            folder.unlink(self._temporary)
+            self._temporary = None
+
+    def _keep_attributes(self, source: str | int) -> None:
+        if self._old is not None:
+            _keep_attributes(source, self._old, self._file)
 
     def _commit(self) -> None:
-        if self._fsync and (self._temporary is not None or _can_sync(self._file)):
-            os.fsync(self._file)
-        self._close()
-        if self._folder is None or self._temporary is None:
+        if self._folder is None:
+            if self._fsync and can_sync(self._file):
+                os.fsync(self._file)
+            self._close()
             return
+        if self._fsync:
+            os.fsync(self._file)
+        if self._temporary is None:
+            self._give_name(self._folder)
+        self._close()
+        assert self._temporary is not None
         self._folder.replace(self._temporary, self._base)
         self._temporary = None
         if self._fsync:
             self._folder.fsync()
         self._folder.close()
 
+    def _give_name(self, folder: Folder) -> None:
+        """Make a nameless file a named one, or write it to one where that is forbidden (or /proc is not there)."""
+        self._temporary = temporary_name(self._base)
+        try:
+            folder.link(self._file, self._temporary)
+        except OSError:
+            self._unlink(folder)  # the link may be there all the same
+            nameless, self._file = self._file, self._open_named(folder)
+            try:
+                _copy(nameless, self._file)
+                self._keep_attributes(nameless)
+            finally:
+                os.close(nameless)
+        if self._fsync:
+            os.fsync(self._file)  # btrfs passes over what has no name, since a crash would remove it anyway
+
     def _abort(self) -> None:
         # The exception on its way is the one to see; what fails while cleaning up would only hide it.
         with contextlib.suppress(OSError):
             self._close()
-        if self._folder is None:
-            return
-        temporary, self._temporary = self._temporary, None
-        if temporary is not None:
+        if self._folder is not None:
+            self._unlink(self._folder)
+            self._folder.close()
+
+    def _unlink(self, folder: Folder) -> None:
+        if self._temporary is not None:
             with contextlib.suppress(OSError):
-                self._folder.unlink(temporary)
-        self._folder.close()
+                folder.unlink(self._temporary)
+            self._temporary = None
 
     def _close(self) -> None:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
 
-    def _raise(self, error: OSError) -> NoReturn:
-        """Raise an error with the user's path in place of the temporary's or of none."""
+    def _named(self, error: OSError) -> OSError:
+        """The error with the user's path in place of the temporary's or of none; with figures if it is about space."""
         if error.errno is None or (error.filename == self.name and error.filename2 is None):
-            raise error
-        raise OSError(error.errno, error.strerror, self.name) from error
+            return error
+        text = error.strerror
+        if self._expected is not None and text == os.strerror(error.errno):
+            text = explained(error.errno, self._file, self._expected)
+        return OSError(error.errno, text, self.name)
 
 
 def _error(number: int, path: str) -> OSError:
     """What the system would raise: Python picks the subclass by the number."""
     return OSError(number, os.strerror(number), path)
-
-
-def temporary_name(base: str, random: str) -> str:
-    """`.BASE.RANDOM.tmp`, with BASE cut so that the whole is a name a file system takes."""
-    room = NAME_MAX - len(f"..{random}.tmp")
-    while len(base) > room // 4 and len(os.fsencode(base)) > room:
-        base = base[:-1]
-    return f".{base}.{random}.tmp"
 
 
 def _is_open_file(link: str) -> bool:
@@ -207,7 +285,7 @@ def _is_open_file(link: str) -> bool:
     return folder == "/dev" or folder.startswith(("/dev/fd", "/proc/"))
 
 
-def _keep_attributes(path: str, old: os.stat_result, file: int) -> None:
+def _keep_attributes(source: str | int, old: os.stat_result, file: int) -> None:
     """Give the new file the old one's owner, mode and extended attributes, as far as the system lets us."""
     # Owner first: changing it clears the set-user-ID bits of the mode.
     if hasattr(os, "fchown"):
@@ -220,17 +298,21 @@ def _keep_attributes(path: str, old: os.stat_result, file: int) -> None:
                     os.fchown(file, -1, old.st_gid)
     if hasattr(os, "listxattr"):
         try:
-            keys = os.listxattr(path)
+            keys = os.listxattr(source)
         except OSError:
             keys = []
         for key in keys:
             with contextlib.suppress(OSError):
-                os.setxattr(file, key, os.getxattr(path, key))
+                os.setxattr(file, key, os.getxattr(source, key))
     if hasattr(os, "fchmod"):
         os.fchmod(file, stat.S_IMODE(old.st_mode))
 
 
-def _can_sync(file: int) -> bool:
-    """Whether fsync means anything for an open file that is written straight through."""
-    mode = os.fstat(file).st_mode
-    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+def _copy(source: int, target: int) -> None:
+    """All that one open file has, to another, inside the system."""
+    done, size = 0, os.fstat(source).st_size
+    while done < size:
+        copied = os.sendfile(target, source, done, size - done)
+        if not copied:
+            raise OSError(errno.EIO, "the system copied no bytes")
+        done += copied

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ptfile._types import Buffer, Writable
-from ptfile.sinks.base import write_zeros
+from ptfile.sinks.base import can_sync, write_zeros
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 class StreamSink:
     """Writes to a file object from where it stands. Never seeks, never closes; flushes at commit.
 
-    What has been written when an exception ends the block stays written: a stream cannot be taken back.
+    What has been written when an exception ends the block stays written: a stream cannot be taken back. With `fsync`
+    the bytes of a file are on the disk when the block has been left, if it was open before, as far as it has passed
+    them on when it is flushed.
     """
 
-    __slots__ = ("_file", "name")
+    __slots__ = ("_descriptor", "_file", "name")
 
-    def __init__(self, file: Writable) -> None:
+    def __init__(self, file: Writable, *, fsync: bool = False) -> None:
+        """Raises ValueError for `fsync` of what has no file descriptor, which could not be kept to."""
         self._file = file
+        self._descriptor = _descriptor(file) if fsync else None
         name = getattr(file, "name", None)
         self.name = name if isinstance(name, str) and name else type(file).__name__
+
+    def expect(self, size: int) -> None:
+        """Nothing follows from it: how much a stream takes only it knows."""
 
     def write(self, data: Buffer) -> None:
         """Write all of it, in as many calls as the file object makes of it. Raises OSError if it takes no more."""
@@ -67,3 +74,13 @@ class StreamSink:
     ) -> None:
         if kind is None:
             self._file.flush()
+            if self._descriptor is not None and can_sync(self._descriptor):
+                os.fsync(self._descriptor)
+
+
+def _descriptor(file: Any) -> int:
+    try:
+        return int(file.fileno())
+    except (AttributeError, OSError, TypeError, ValueError):
+        message = f"fsync=True needs a path or an open file: a {type(file).__name__} has no file descriptor"
+        raise ValueError(message) from None

@@ -1,6 +1,6 @@
 """Bytes in: whatever a checkpoint is read from, as a size and reads at any offset."""
 
-from ptfile.sources.base import Source, ViewSource
+from ptfile.sources.base import ConcurrentSource, Source, ViewSource
 from ptfile.sources.file_object import FileObjectSource
 from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
@@ -11,6 +11,7 @@ from ptfile.sources.read_ahead import ReadAhead
 from ptfile.sources.stream import StreamSource
 
 __all__ = [
+    "ConcurrentSource",
     "FileObjectSource",
     "LocalSource",
     "MappedSource",

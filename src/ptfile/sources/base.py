@@ -52,6 +52,12 @@ class ViewSource:
         raise NotImplementedError
 
 
+class ConcurrentSource:
+    """What a source is besides that reads faster when several threads ask at once."""
+
+    __slots__ = ()
+
+
 class Closing:
     """A context manager that closes at the end, whatever happened."""
 

@@ -12,7 +12,7 @@ import threading
 
 from ptfile._types import Path
 from ptfile.errors import UnsupportedError
-from ptfile.sources.base import Closing, check_range, cut_off
+from ptfile.sources.base import Closing, ConcurrentSource, check_range, cut_off
 
 READ_MAX = 1 << 30
 """Bytes asked of the system in one call. Linux moves at most 0x7ffff000 in one, macOS refuses 2 GiB and more."""
@@ -23,7 +23,7 @@ WHOLE = 16 << 10
 _HAS_POSITIONED_READS = hasattr(os, "preadv")
 
 
-class LocalSource(Closing):
+class LocalSource(Closing, ConcurrentSource):
     """A regular file, by path. Threads read at once where the system has positioned reads (not Windows)."""
 
     __slots__ = ("_file", "_lock", "_whole", "name", "size")

@@ -121,6 +121,13 @@ class Storage:
                         raise TensorError("the bytes of this storage were never provided")
                     self._keep(self._fetch())
 
+    def provide(self, data: Bytes) -> None:
+        """Have the bytes, which somebody has read for it; they are ignored if it has its own."""
+        if self._lock is not None:
+            with self._lock:
+                if self._data is None:
+                    self._keep(data)
+
     def _keep(self, data: Bytes) -> None:
         if data.dtype != np.uint8 or data.shape != (self._nbytes,):
             raise TensorError(

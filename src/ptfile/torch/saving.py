@@ -32,11 +32,15 @@ def save(
     pickle_protocol: int = serialization.DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization: bool = True,
     _disable_byteorder_record: bool = False,
+    *,
+    fsync: bool = False,
 ) -> None:
     """Save an object as `torch.save` does: the same arguments, the same bytes, the same settings.
 
     What is better: a path is written beside the file that is there and renamed over it, so that a save that fails
-    leaves the old file as it was.
+    leaves the old file as it was. ptfile's own keyword means what it does in `ptfile.save`:
+
+    fsync: True returns when the file and its name are on the disk, so that they outlast a power cut.
     """
     serialization._check_dill_version(pickle_module)
     serialization._check_save_filelike(f)
@@ -46,12 +50,13 @@ def save(
     storages = SavedTorchStorages()
     prepared: ZipSave | LegacySave
     if _use_new_zipfile_serialization:
-        root, sink = _target(f)
+        root, sink = _target(f, fsync)
         prepared = ZipSave(
             obj,
             root,
             storages=storages,
             reducers=_REDUCERS,
+            tensors=storages.plain_tensors(),
             pickle_module=pickle_module,
             pickle_protocol=pickle_protocol,
             options=ZipOptions(
@@ -62,7 +67,7 @@ def save(
             ),
         )
     else:
-        sink = FileSink(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else StreamSink(f)
+        sink = _sink(f, fsync)
         prepared = LegacySave(
             obj,
             key=lambda number: str(storages.storages[number]._cdata),
@@ -76,13 +81,17 @@ def save(
         prepared.write(sink)
 
 
-def _target(f: Any) -> tuple[str, Sink]:
+def _sink(f: Any, fsync: bool) -> Sink:
+    return FileSink(os.fspath(f), fsync=fsync) if isinstance(f, (str, os.PathLike)) else StreamSink(f, fsync=fsync)
+
+
+def _target(f: Any, fsync: bool) -> tuple[str, Sink]:
     """The folder inside the file, and where its bytes go. Raises RuntimeError where PyTorch does."""
     if not isinstance(f, (str, os.PathLike)):
         if not callable(f.write):
             message = f"Buffer of {str(type(f)).strip('<>')} has no callable attribute 'write'"
             raise TypeError(message)
-        return root_for_stream(), StreamSink(f)
+        return root_for_stream(), _sink(f, fsync)
     path = os.fspath(f)
     if path.isascii():  # others PyTorch opens through Python, whose errors are FileSink's too
         try:
@@ -97,4 +106,4 @@ def _target(f: Any) -> tuple[str, Sink]:
         if os.path.isdir(path):
             message = "open file failed with strerror: Is a directory"
             raise RuntimeError(message)
-    return root_for_path(path), FileSink(path)
+    return root_for_path(path), _sink(path, fsync)

@@ -14,6 +14,7 @@ from torch.serialization import location_tag, normalize_storage_type
 
 from ptfile._types import Buffer
 from ptfile.containers.zip_writer import ZipWriter
+from ptfile.machine.plain import PlainTensors, Strided
 
 _COPIED = 64 << 10
 """Storages of fewer bytes are copied: that costs less than a view of them."""
@@ -36,9 +37,21 @@ _STORAGE_CLASSES: Mapping[torch.dtype, Any] = {
 
 def reduce_tensor(tensor: torch.Tensor) -> Any:
     """What `Tensor.__reduce_ex__` returns, for the many tensors that have nothing special; PyTorch does the others."""
-    dtype = tensor.dtype
-    if (
-        dtype not in _STORAGE_CLASSES
+    if not _is_plain(tensor):
+        return tensor.__reduce_ex__(serialization.DEFAULT_PROTOCOL)
+    return torch._utils._rebuild_tensor_v2, (
+        TypedBytes(tensor.untyped_storage(), tensor.dtype),
+        tensor.storage_offset(),
+        tuple(tensor.size()),
+        tensor.stride(),
+        tensor.requires_grad,
+        OrderedDict(),
+    )
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return not (
+        tensor.dtype not in _STORAGE_CLASSES
         or tensor.layout is not torch.strided
         or tensor.device.type != "cpu"
         or tensor.is_quantized
@@ -48,15 +61,6 @@ def reduce_tensor(tensor: torch.Tensor) -> Any:
         or tensor._backward_hooks
         or tensor.__dict__
         or has_torch_function_unary(tensor)
-    ):
-        return tensor.__reduce_ex__(serialization.DEFAULT_PROTOCOL)
-    return torch._utils._rebuild_tensor_v2, (
-        TypedBytes(tensor.untyped_storage(), dtype),
-        tensor.storage_offset(),
-        tuple(tensor.size()),
-        tensor.stride(),
-        tensor.requires_grad,
-        OrderedDict(),
     )
 
 
@@ -64,10 +68,14 @@ class SavedTorchStorages:
     """The storages that a pickler meets, in the order of first meeting: PyTorch's rules, on PyTorch's objects."""
 
     def __init__(self) -> None:
+        self._classes = frozenset(torch._storage_classes)  # `torch.is_storage` asks it too
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self.storages: list[torch.UntypedStorage] = []
         self._keys: dict[int, str] = {}
         self._dtypes: dict[int, torch.dtype] = {}
-        self._classes = frozenset(torch._storage_classes)  # `torch.is_storage` asks it too
 
     def persistent_id(self, obj: Any) -> tuple[str, type, str, str, int] | None:
         """What stands in the pickle for a storage; None for any other object.
@@ -78,24 +86,35 @@ class SavedTorchStorages:
         kind = type(obj)
         if kind is TypedBytes:
             dtype, storage = obj.dtype, obj.storage
-            storage_class = _STORAGE_CLASSES[dtype]
-            numel = storage.nbytes() // dtype.itemsize
-        elif kind is torch.TypedStorage:
-            dtype, storage = obj.dtype, obj._untyped_storage
+            return self._name(storage, dtype, _STORAGE_CLASSES[dtype], storage.nbytes() // dtype.itemsize)
+        if kind is torch.TypedStorage:
             storage_class = getattr(torch, obj._pickle_storage_type())
-            numel = obj._size()
-        elif kind in self._classes:
-            dtype, storage = torch.uint8, obj
-            storage_class = normalize_storage_type(kind)
-            numel = storage.nbytes()
-        else:
+            return self._name(obj._untyped_storage, obj.dtype, storage_class, obj._size(), obj)
+        if kind in self._classes:
+            return self._name(obj, torch.uint8, normalize_storage_type(kind), obj.nbytes(), obj)
+        return None
+
+    def plain_tensors(self) -> PlainTensors:
+        """The tensors that `reduce_tensor` takes apart itself, for the encoder of plain trees."""
+        return PlainTensors(torch.Tensor, torch._utils._rebuild_tensor_v2, self._strided)
+
+    def _strided(self, tensor: torch.Tensor) -> Strided | None:
+        if not _is_plain(tensor):
             return None
+        dtype, storage = tensor.dtype, tensor.untyped_storage()
+        persistent_id = self._name(storage, dtype, _STORAGE_CLASSES[dtype], storage.nbytes() // dtype.itemsize)
+        return persistent_id, tensor.storage_offset(), tuple(tensor.size()), tensor.stride(), tensor.requires_grad
+
+    def _name(
+        self, storage: torch.UntypedStorage, dtype: torch.dtype, storage_class: Any, numel: int, saved: Any = None
+    ) -> tuple[str, Any, str, str, int]:
+        """`saved`: the object that stands for the storage in the tree, if any."""
         self._check_dtype(storage, dtype)
         key = self._keys.get(storage._cdata)
         if key is None:
             key = self._keys[storage._cdata] = str(len(self._keys))
             self.storages.append(storage)
-        fake = getattr(obj, "_fake_device", None)
+        fake = getattr(saved, "_fake_device", None)
         location = str(fake) if fake is not None else location_tag(storage)
         return ("storage", storage_class, key, location, numel)
 

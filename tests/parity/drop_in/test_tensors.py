@@ -308,3 +308,29 @@ def test_a_large_tensor_survives(pair: Pair, tmp_path: Any) -> None:
     pair.writer.save(value, tmp_path / "large.pt")
     assert torch.equal(pair.reader.load(tmp_path / "large.pt"), value)
     assert torch.equal(loaded(pair.reader, saved(pair.writer, value)), value)
+
+
+def test_many_tensors_are_saved_to_the_same_bytes(lib: Any) -> None:
+    """Of many shapes, some with a storage that another has, so that the numbers in the pickle grow long."""
+    base = torch.arange(24.0)
+    tree = torch.nn.Sequential(*[torch.nn.Linear(3, width) for width in range(1, 60)]).state_dict()
+    for index in range(60):
+        tree[f"view.{index}"] = base[index % 5 :]
+        tree[f"count.{index}"] = torch.tensor(index)
+        tree[f"gradient.{index}"] = torch.ones(2, 3, requires_grad=True)
+        tree[f"again.{index}"] = tree[f"gradient.{index // 2}"]
+
+    assert saved(lib, tree) == saved(PYTORCH, tree)
+    assert saved(lib, dict(tree)) == saved(PYTORCH, dict(tree))
+
+
+class Odd:
+    """What no table of tensors has."""
+
+
+def test_tensors_in_front_of_what_is_odd_are_saved_to_the_same_bytes(lib: Any) -> None:
+    """An object, a class, a parameter, a subclass of dict: what is met behind them was met in front of them too."""
+    base = torch.arange(4.0)
+    for odd in (Odd(), Odd, torch.nn.Parameter(base), {1, 2}, torch.float16):
+        tree = [base, torch.ones(3), odd, base[1:], torch.zeros(2, 0)]
+        assert saved(lib, tree) == saved(PYTORCH, tree)

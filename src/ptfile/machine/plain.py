@@ -1,0 +1,383 @@
+"""Write the trees that most checkpoints are, of dicts, lists, plain values and tensors, in one pass of Python.
+
+A pickler in C asks Python about each object that it meets, five times and more for a tensor alone, and for such trees
+that takes longer than to write the opcodes here. They are those of CPython's pickler, byte for byte, in protocol 2.
+Anything else in a tree, and a tree that is mostly plain values, which the pickler is faster with, is left to it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import pickle
+import struct
+import sys
+from _compat_pickle import REVERSE_IMPORT_MAPPING, REVERSE_NAME_MAPPING
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
+
+from ptfile._collector import paused_collector
+from ptfile._types import Buffer
+from ptfile.machine.names import Global
+
+PLAIN_PROTOCOL = 2
+"""The only one that is written here."""
+
+_BATCH = 1000
+"""Items between two marks, as in CPython."""
+_DEEPEST = 50
+_MUCH = 1 << 16
+_MUCH_FOR_TENSOR = 400
+"""Bytes of a pickle, in all and more for each tensor, from which it is mostly plain values."""
+_LONG_TEXT = 1 << 16
+"""Characters of a text that is not worth copying."""
+
+_COUNT = struct.Struct("<I")
+_FLOAT = struct.Struct(">cd")
+_INT = struct.Struct("<ci")
+_SHORT = struct.Struct("<cH")
+_TEXT = struct.Struct("<cI")
+_BYTES = tuple(b"K%c" % number for number in range(1 << 8))
+_SHORT_MEMO = 1 << 8
+"""Objects in the memo whose number takes one byte."""
+_CLOSE_TUPLE = {1: b"\x85", 2: b"\x86", 3: b"\x87"}
+"""TUPLE1 to TUPLE3; longer ones stand between a mark and TUPLE."""
+
+PersistentId: TypeAlias = "tuple[str, Any, str, str, int]"
+Strided: TypeAlias = "tuple[PersistentId, int, tuple[int, ...], tuple[int, ...], bool]"
+"""A tensor as the arguments of `_rebuild_tensor_v2`: its storage, offset, shape and stride, and `requires_grad`."""
+
+
+class PlainTensors(NamedTuple):
+    """The tensors that a tree may hold beside Python's own plain values."""
+
+    kind: type
+    rebuild: Any
+    """The function that a pickle names to make one: a `Global`, or what can be imported."""
+    strided: Callable[[Any], Strided | None]
+    """Describes a tensor; None if it is more than that can say."""
+
+
+class NotPlainError(Exception):
+    """Something is in the tree that is not written here."""
+
+
+def encode_plain(value: object, tensors: PlainTensors) -> list[Buffer] | None:
+    """The pickle in pieces, as `Encoder.encode` gives it; None if this value is not for here."""
+    if OrderedDict in copyreg.dispatch_table:  # someone has a way of their own to write them
+        return None
+    try:
+        with paused_collector():
+            return [_PlainEncoder(tensors).encode(value)]
+    except NotPlainError:
+        return None
+
+
+class _PlainEncoder:
+    """Pickles one value, once."""
+
+    def __init__(self, tensors: PlainTensors) -> None:
+        self._rebuild = tensors.rebuild
+        self._strided = tensors.strided
+        self._out = bytearray(b"\x80\x02")
+        self._memo: dict[int, int] = {}
+        """From the identity of an object to its number."""
+        self._kept: list[object] = []
+        """The objects in the memo, so that no other gets the identity of one."""
+        self._next = 0
+        """The next number. All that a pickler would note has one; what is new each time is not noted here."""
+        self._patterns: dict[tuple[Any, ...], _Pattern] = {}
+        self._depth = 0
+        self._most = _MUCH
+        self._writers: dict[type, Callable[[Any], None]] = {
+            str: self._text,
+            int: self._int,
+            float: self._float,
+            bool: self._bool,
+            type(None): self._none,
+            tuple: self._tuple,
+            dict: self._dict,
+            list: self._list,
+            OrderedDict: self._ordered_dict,
+            Global: self._name,
+            tensors.kind: self._tensor,
+        }
+
+    def encode(self, value: object) -> bytearray:
+        try:
+            self._writers[type(value)](value)
+        except KeyError:  # of a type that is not in the table
+            raise NotPlainError from None
+        self._out += b"."
+        return self._out
+
+    # the memo
+
+    def _is_known(self, obj: object) -> bool:
+        """Whether the object has been written, and then write a reference to it."""
+        if id(obj) not in self._memo:
+            return False
+        self._out += self._reference(obj)
+        return True
+
+    def _reference(self, obj: object) -> bytes:
+        number = self._memo[id(obj)]
+        return b"h%c" % number if number < _SHORT_MEMO else b"j" + _COUNT.pack(number)
+
+    def _note(self, obj: object) -> None:
+        """Number what has just been written, for references to it."""
+        self._memo[id(obj)] = self._next
+        self._kept.append(obj)
+        self._number()
+
+    def _number(self) -> None:
+        """Number what has just been written; nothing else can refer to it."""
+        number = self._next
+        self._out += b"q%c" % number if number < _SHORT_MEMO else b"r" + _COUNT.pack(number)
+        self._next = number + 1
+
+    # plain values
+
+    def _none(self, _: None) -> None:
+        self._out += b"N"
+
+    def _bool(self, value: bool) -> None:
+        self._out += _bool(value)
+
+    def _int(self, value: int) -> None:
+        self._out += _BYTES[value] if 0 <= value < 1 << 8 else _int(value)
+
+    def _float(self, value: float) -> None:
+        self._out += _FLOAT.pack(b"G", value)
+
+    def _text(self, value: str) -> None:
+        if self._is_known(value):
+            return
+        if len(value) >= _LONG_TEXT:
+            raise NotPlainError
+        data = value.encode("utf-8", "surrogatepass")
+        self._out += _TEXT.pack(b"X", len(data))
+        self._out += data
+        self._note(value)
+
+    # names
+
+    def _name(self, obj: Any) -> None:
+        """A `Global`, or a class or function that can be imported."""
+        if self._is_known(obj):
+            return
+        if type(obj) is Global:
+            module, name = obj.module, obj.name
+        else:
+            module, name = obj.__module__, obj.__qualname__
+            if getattr(sys.modules.get(module), name, None) is not obj:
+                raise NotPlainError
+        old = module in REVERSE_IMPORT_MAPPING or (module, name) in REVERSE_NAME_MAPPING  # it goes by Python 2's name
+        if old or "." in name or not (module.isascii() and name.isascii()):
+            raise NotPlainError
+        self._out += f"c{module}\n{name}\n".encode()
+        self._note(obj)
+
+    # containers
+
+    def _tuple(self, value: tuple[Any, ...]) -> None:
+        if not value:
+            self._out += b")"
+            return
+        if self._is_known(value):
+            return
+        close = _CLOSE_TUPLE.get(len(value))
+        if close is None:
+            self._out += b"("
+        self._enter()
+        for item in value:
+            self._writers[type(item)](item)
+        self._depth -= 1
+        if id(value) in self._memo:  # it is inside itself
+            raise NotPlainError
+        self._out += close or b"t"
+        self._note(value)
+
+    def _list(self, value: list[Any]) -> None:
+        if self._is_known(value):
+            return
+        self._out += b"]"
+        self._note(value)
+        self._enter()
+        if len(value) == 1:
+            self._writers[type(value[0])](value[0])
+            self._out += b"a"
+        else:
+            for start in range(0, len(value), _BATCH):
+                self._check_worth()
+                self._out += b"("
+                for item in value[start : start + _BATCH]:
+                    self._writers[type(item)](item)
+                self._out += b"e"
+        self._depth -= 1
+
+    def _dict(self, value: dict[Any, Any]) -> None:
+        if self._is_known(value):
+            return
+        self._out += b"}"
+        self._note(value)
+        self._enter()
+        items = iter(value.items())
+        if len(value) == 1:
+            self._pairs(items)
+            self._out += b"s"
+        elif value:
+            for _ in range(len(value) // _BATCH + 1):  # CPython begins a batch before it sees that nothing is left
+                self._batch(islice(items, _BATCH))
+        self._depth -= 1
+
+    def _ordered_dict(self, value: OrderedDict[Any, Any]) -> None:
+        if self._is_known(value):
+            return
+        self._name(OrderedDict)
+        self._out += b")R"
+        self._note(value)
+        self._enter()
+        items = iter(value.items())
+        for start in range(0, len(value), _BATCH):
+            if len(value) - start == 1:
+                self._pairs(items)
+                self._out += b"s"
+            else:
+                self._batch(islice(items, _BATCH))
+        self._depth -= 1
+        if value.__dict__:
+            self._dict(value.__dict__)
+            self._out += b"b"
+
+    def _batch(self, items: Iterable[tuple[Any, Any]]) -> None:
+        self._check_worth()
+        self._out += b"("
+        self._pairs(items)
+        self._out += b"u"
+
+    def _pairs(self, items: Iterable[tuple[Any, Any]]) -> None:
+        writers = self._writers
+        for key, item in items:
+            writers[type(key)](key)
+            writers[type(item)](item)
+
+    def _enter(self) -> None:
+        """Go one container deeper."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise NotPlainError
+        self._check_worth()
+
+    def _check_worth(self) -> None:
+        if len(self._out) > self._most:
+            raise NotPlainError
+
+    # tensors
+
+    def _tensor(self, tensor: Any) -> None:
+        if self._is_known(tensor):
+            return
+        described = self._strided(tensor)
+        if described is None:
+            raise NotPlainError
+        self._most += _MUCH_FOR_TENSOR
+        persistent_id, offset, shape, stride, requires_grad = described
+        kind, storage_class, key, location, numel = persistent_id
+        alike = (id(storage_class), id(location), numel, offset, shape, stride, requires_grad)
+        pattern = self._patterns.get(alike)
+        if pattern is not None and id(key) not in self._memo:
+            self._out += pattern.filled(key, self._next)
+            self._memo[id(key)] = self._next
+            self._next += _NUMBERS
+            self._memo[id(tensor)] = self._next - 1
+            self._kept += (key, tensor)
+            return
+        first = self._next
+        self._name(self._rebuild)
+        self._out += b"(("
+        self._text(kind)
+        self._name(storage_class)
+        self._text(key)
+        self._text(location)
+        self._int(numel)
+        self._out += b"t"
+        self._number()
+        self._out += b"Q"
+        self._int(offset)
+        self._counts(shape)
+        self._counts(stride)
+        self._bool(requires_grad)
+        self._name(OrderedDict)  # of hooks, which PyTorch leaves empty, and new for each tensor
+        self._out += b")R"
+        self._number()
+        self._out += b"t"
+        self._number()
+        self._out += b"R"
+        self._note(tensor)
+        if shape and first >= _SHORT_MEMO:  # from here on all numbers are as long, and all that is not new is known
+            self._patterns[alike] = _Pattern(
+                self._reference(self._rebuild) + b"((" + self._reference(kind) + self._reference(storage_class),
+                (
+                    self._reference(location) + _int(numel) + b"t",
+                    b"Q" + _int(offset) + _counts(shape),
+                    _counts(stride),
+                    _bool(requires_grad) + self._reference(OrderedDict) + b")R",
+                ),
+            )
+
+    def _counts(self, counts: tuple[int, ...]) -> None:
+        """A tuple that is new each time."""
+        self._out += _counts(counts)
+        if counts:
+            self._number()
+
+
+_NUMBERS = 7
+"""Objects in a tensor that have a number: the key of its storage, the persistent id, the shape, the stride, the hooks,
+the arguments and the tensor."""
+
+
+class _Pattern:
+    """The bytes of tensors that are alike but for the key of their storage, and for their numbers in the memo."""
+
+    __slots__ = ("_before", "_key_to_hooks", "_rest")
+
+    def __init__(self, before: bytes, key_to_hooks: tuple[bytes, bytes, bytes, bytes]) -> None:
+        """`before`: what stands before the key. `key_to_hooks`: what stands before each of the next four numbers."""
+        self._before = before + b"X"
+        self._key_to_hooks = tuple(piece + b"r" for piece in key_to_hooks)
+        self._rest = struct.Struct("<sI" + "".join(f"{len(piece)}sI" for piece in self._key_to_hooks) + "2sI2sI")
+
+    def filled(self, key: str, n: int) -> bytes:
+        """`n`: the first of the numbers."""
+        text = key.encode()
+        a, b, c, d = self._key_to_hooks
+        rest = self._rest.pack(b"r", n, a, n + 1, b, n + 2, c, n + 3, d, n + 4, b"tr", n + 5, b"Rr", n + 6)
+        return b"".join((self._before, _COUNT.pack(len(text)), text, rest))
+
+
+def _bool(value: bool) -> bytes:
+    return b"\x88" if value else b"\x89"
+
+
+def _counts(counts: tuple[int, ...]) -> bytes:
+    """A tuple of ints."""
+    if not counts:
+        return b")"
+    close = _CLOSE_TUPLE.get(len(counts))
+    return b"".join([b"" if close else b"(", *map(_int, counts), close or b"t"])
+
+
+def _int(value: int) -> bytes:
+    if 0 <= value < 1 << 8:
+        return _BYTES[value]
+    if 0 <= value < 1 << 16:
+        return _SHORT.pack(b"M", value)
+    if -(1 << 31) <= value < 1 << 31:
+        return _INT.pack(b"J", value)
+    data = pickle.encode_long(value)
+    if len(data) >= 1 << 8:
+        raise NotPlainError
+    return b"\x8a%c" % len(data) + data

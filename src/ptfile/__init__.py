@@ -10,6 +10,7 @@ tensor([0, 1, 2, 3, 4])
 from ptfile._checkpoint import Checkpoint, open
 from ptfile._convert import Conversion, convert
 from ptfile._digest import digest
+from ptfile._edit import Edit, edit
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._repair import LostTensor, Repair, repair
@@ -89,6 +90,7 @@ __all__ = [
     "DType",
     "Damage",
     "Device",
+    "Edit",
     "Finding",
     "FormatError",
     "Generator",
@@ -141,6 +143,7 @@ __all__ = [
     "complex128",
     "convert",
     "digest",
+    "edit",
     "empty",
     "float4_e2m1fn_x2",
     "float8_e4m3fn",

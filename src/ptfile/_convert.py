@@ -21,8 +21,7 @@ from ptfile.conversion.placing import Entry, View, is_plain, view_of
 from ptfile.conversion.reading import read_tree
 from ptfile.conversion.restoring import restore
 from ptfile.errors import FormatError, located
-from ptfile.formats.streamed import StreamedStorages
-from ptfile.formats.zip_format import ZipSave, root_for_path
+from ptfile.formats.streamed import StreamedStorages, streamed_save
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sinks import FileSink, Sink
@@ -158,7 +157,7 @@ class _Prepared:
 
 def _prepare(root: Any, target: Format, dst: Path, watch: _Watch, limits: Limits, *, leave_out: bool) -> _Prepared:
     if target == "pt":
-        save = ZipSave(root, root_for_path(os.fspath(dst)), storages=StreamedStorages(watch.storage))
+        save = streamed_save(root, dst, StreamedStorages(watch.storage))
         return _Prepared(save.nbytes, save.write, lambda: root)
     other = safetensors_format if target == "safetensors" else npz_format
     described = describe(root, objection=other.objection, allows=other.allows, leave_out=leave_out)

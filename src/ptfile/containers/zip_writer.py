@@ -15,7 +15,7 @@ from isal import isal_zlib
 
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
-from ptfile.sinks.base import Sink
+from ptfile.sinks.base import CopyingSink, Sink
 
 ALIGNMENT = 64
 """PyTorch's own default (`torch.utils.serialization.config.save.storage_alignment`)."""
@@ -182,6 +182,23 @@ class ZipWriter:
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
+
+    def copy(self, file: int, offset: int, crc: int) -> bool:
+        """Write the next record from the bytes of an open file, whose CRC is taken on trust.
+
+        Returns False, and writes nothing, if the sink cannot do that. Raises OSError, and EOFError if the file has not
+        as many bytes.
+        """
+        if not isinstance(self._sink, CopyingSink):
+            return False
+        record = self._next()
+        self._gather(record.header)
+        self._flush()
+        self._sink.copy_from(file, offset, record.size)
+        if record.size:
+            self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
+        self._checksums.append(crc)
+        return True
 
     def reserve(self) -> None:
         """Leave room for the bytes of the next record. Its CRC is 0: not computed."""

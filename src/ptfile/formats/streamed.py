@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
+from ptfile._types import Path
+from ptfile.containers.zip_structs import STORED
 from ptfile.containers.zip_writer import ZipWriter
+from ptfile.formats.rebuild import plain_tensors
 from ptfile.formats.storages import SavedStorages
+from ptfile.formats.zip_format import ZipSave, root_for_path
+from ptfile.formats.zip_records import StoredBytes
+from ptfile.sources import LocalSource
+from ptfile.sources.base import cut_off
 from ptfile.tensors.storage import Bytes, Storage
+
+_WORTH_COPYING = 64 << 10
+"""Bytes from which it costs less to have the system copy a record than to read and write it."""
 
 
 class StreamedStorages(SavedStorages):
@@ -19,3 +30,36 @@ class StreamedStorages(SavedStorages):
 
     def write(self, storage: Storage, writer: ZipWriter) -> None:
         writer.write_pieces(piece.data for piece in self._watch(storage))
+
+
+class CopiedStorages(StreamedStorages):
+    """The same, but whole records go from file to file without being looked at, and take their checksums with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copied = 0
+        """Bytes of such records."""
+
+    def write(self, storage: Storage, writer: ZipWriter) -> None:
+        if not self._copy(storage, writer):
+            super().write(storage, writer)
+
+    def _copy(self, storage: Storage, writer: ZipWriter) -> bool:
+        stored = storage.origin
+        if not isinstance(stored, StoredBytes) or storage.nbytes() < _WORTH_COPYING:
+            return False
+        source, record = stored.reader.source, stored.record
+        # Without a checksum (0) it has to be computed, as `save` would.
+        if not isinstance(source, LocalSource) or record.method != STORED or stored.unit != 1 or not record.crc:
+            return False
+        try:
+            copied = writer.copy(source.fileno(), stored.start, record.crc)
+        except EOFError:
+            raise cut_off(source.name, os.fstat(source.fileno()).st_size, stored.end) from None
+        self.copied += record.size if copied else 0
+        return copied
+
+
+def streamed_save(value: object, path: Path, storages: StreamedStorages) -> ZipSave:
+    """A value as `save` would write it to a path."""
+    return ZipSave(value, root_for_path(os.fspath(path)), storages=storages, tensors=plain_tensors(storages))

@@ -1,7 +1,7 @@
 """Bytes out: whatever a checkpoint is written to, from its first byte to its last."""
 
-from ptfile.sinks.base import Sink
+from ptfile.sinks.base import CopyingSink, Sink
 from ptfile.sinks.local_file import FileSink
 from ptfile.sinks.stream import StreamSink
 
-__all__ = ["FileSink", "Sink", "StreamSink"]
+__all__ = ["CopyingSink", "FileSink", "Sink", "StreamSink"]

@@ -88,6 +88,11 @@ class LocalSource(Closing, ConcurrentSource):
             problem = "the file is closed: read what you need of it before"
             raise OSError(errno.EBADF, problem, self.name)
 
+    def fileno(self) -> int:
+        """The open file, for those who have the system copy from it. Raises OSError if it is closed."""
+        self._check_open()
+        return self._file
+
     def close(self) -> None:
         file, self._file = self._file, -1
         if file >= 0:

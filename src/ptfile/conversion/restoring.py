@@ -154,6 +154,8 @@ def _piece(said: Any, tensors: Mapping[str, Tensor]) -> _Piece:
     name, start, *stride = _typed(said, *kinds)
     tensor = _named(name, tensors)
     shown = _ints(stride[0]) if stride else strides.contiguous(tensor.shape)
+    if len(shown) != tensor.ndim:
+        raise TensorError(f"the tensor {name[:80]!r} of {tensor.ndim} dimensions has {len(shown)} strides")
     return _Piece(tensor, start, shown)
 
 
@@ -223,12 +225,12 @@ class _Maker:
 
     def _fill(self, made: dict[Any, Any], pairs: list[Any]) -> None:
         self._met.append(made)
-        keys = [_key(_list(pair)[0] if pair else None) for pair in pairs]
+        if not all(type(pair) is list and len(pair) == 2 for pair in pairs):
+            raise FormatError("ptfile's note has a dict that is not made of pairs")
+        keys = [_key(key) for key, _ in pairs]
         self._keys.check(made, keys)
-        for key, pair in zip(keys, pairs, strict=True):
-            if len(pair) != 2:
-                raise FormatError("ptfile's note has a key without a value")
-            made[sys.intern(key) if type(key) is str else key] = self.make(pair[1])
+        for key, (_, said) in zip(keys, pairs, strict=True):
+            made[sys.intern(key) if type(key) is str else key] = self.make(said)
         if len(made) < len(pairs):
             raise FormatError("ptfile's note has one key twice")
 

@@ -11,6 +11,7 @@ from ptfile._checkpoint import Checkpoint, open
 from ptfile._convert import Conversion, convert
 from ptfile._digest import digest
 from ptfile._edit import Edit, edit
+from ptfile._extract import Extraction, extract
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
 from ptfile._repair import LostTensor, Repair, repair
@@ -91,6 +92,7 @@ __all__ = [
     "Damage",
     "Device",
     "Edit",
+    "Extraction",
     "Finding",
     "FormatError",
     "Generator",
@@ -145,6 +147,7 @@ __all__ = [
     "digest",
     "edit",
     "empty",
+    "extract",
     "float4_e2m1fn_x2",
     "float8_e4m3fn",
     "float8_e4m3fnuz",

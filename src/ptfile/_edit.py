@@ -14,6 +14,7 @@ from ptfile._tree import walk
 from ptfile._types import Path
 from ptfile.conversion.reading import read_tree
 from ptfile.editing.casting import cast as cast_tensors
+from ptfile.editing.casting import floating_dtype
 from ptfile.editing.changes import apply, merge, new_keys, not_to_keep, to_drop
 from ptfile.editing.places import Place, matching, places
 from ptfile.errors import UnsupportedError, located
@@ -23,7 +24,6 @@ from ptfile.machine.inert import InertRecord
 from ptfile.machine.vm import Python2Text
 from ptfile.sinks import FileSink
 from ptfile.sources import open_source
-from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.python_side import Attributed
 
@@ -178,14 +178,7 @@ def _dtypes(cast: str | DType | Mapping[str, str | DType] | None) -> dict[str, D
     if cast is None:
         return {}
     named = cast if isinstance(cast, Mapping) else {"*": cast}
-    made = {}
-    for pattern, name in named.items():
-        dtype = dtypes.BY_NAME.get(name.removeprefix("torch.")) if isinstance(name, str) else name
-        if dtype is None or not dtype.is_floating_point or dtype.numpy_name is None:
-            message = f"{name!r} is no dtype that floating point tensors can be cast to"
-            raise ValueError(message)
-        made[pattern] = dtype
-    return made
+    return {pattern: floating_dtype(name) for pattern, name in named.items()}
 
 
 def _chosen(found: Sequence[Place], wanted: Mapping[str, DType], limits: Limits) -> dict[int, DType]:

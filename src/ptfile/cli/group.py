@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "verify": "Check everything in checkpoints, and name what is damaged.",
         "convert": "Write a checkpoint as .pt, .safetensors or .npz.",
         "edit": "Drop, keep, rename, cast and merge what is in checkpoints.",
+        "extract": "Write one tensor of a checkpoint as a .npy file.",
         "repair": "Save what is whole in a damaged checkpoint.",
         "scan": "Say what the pickles in files would do if they were run.",
         "digest": "Print a hash of what is in checkpoints, however they were saved.",

@@ -78,7 +78,7 @@ def lay_out(entries: Sequence[Entry], note: Mapping[str, Any]) -> NpzFile:
     """The file for these tensors. Raises UnsupportedError for names that no zip file can have."""
     widths = {entry.name: entry.tensor.dtype.name for entry in entries if _numpy_type(entry.tensor.dtype) is None}
     text = json.dumps({**note, _DTYPES: widths} if widths else note, separators=(",", ":")).encode()
-    heads = [_head(entry.tensor) for entry in entries]
+    heads = [npy_head(entry.tensor, bits=True) for entry in entries]
     sizes = [
         (f"{entry.name}{_ENDING}", len(head) + entry.tensor.nbytes) for entry, head in zip(entries, heads, strict=True)
     ]
@@ -94,11 +94,17 @@ def _numpy_type(dtype: DType) -> np.dtype[Any] | None:
     return None if dtype.numpy_name is None or "." in dtype.numpy_name else dtype.numpy
 
 
-def _head(tensor: Tensor) -> bytes:
-    """The magic and the header of a .npy file."""
-    element = _numpy_type(tensor.dtype) or np.dtype(f"u{tensor.dtype.itemsize}")
+def npy_head(tensor: Tensor, *, bits: bool = False) -> bytes:
+    """The magic and the header of a .npy file.
+
+    bits: whether elements that numpy itself has no type for shall be integers; else they are an UnsupportedError.
+    """
+    element = _numpy_type(tensor.dtype)
+    if element is None and not bits:
+        fix = "Have it converted: dtype='float32', --dtype float32" if tensor.dtype.is_floating_point else ""
+        raise UnsupportedError(f"numpy itself has no elements of {tensor.dtype}", fix=fix)
     said = {
-        "descr": np.lib.format.dtype_to_descr(element.newbyteorder("<")),
+        "descr": np.lib.format.dtype_to_descr((element or np.dtype(f"u{tensor.dtype.itemsize}")).newbyteorder("<")),
         "fortran_order": False,
         "shape": tensor.shape,
     }

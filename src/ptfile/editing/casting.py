@@ -12,11 +12,26 @@ from ptfile._tree import Leaf, storage_of, walk
 from ptfile.editing.places import Place
 from ptfile.errors import UnsupportedError
 from ptfile.limits import Limits
+from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Bytes, Storage
 from ptfile.tensors.tensor import Tensor
+
+
+def floating_dtype(name: str | DType) -> DType:
+    """The dtype of a name. Raises ValueError for what is none that floating point tensors can be cast to."""
+    dtype = dtypes.BY_NAME.get(name.removeprefix("torch.")) if isinstance(name, str) else name
+    if dtype is None or not dtype.is_floating_point or dtype.numpy_name is None:
+        message = f"{name!r} is no dtype that floating point tensors can be cast to"
+        raise ValueError(message)
+    return dtype
+
+
+def as_dtype(tensor: Tensor, dtype: DType) -> Tensor:
+    """A floating point tensor of another dtype, alone."""
+    return _moved(tensor, _converted(tensor.untyped_storage(), tensor.dtype, dtype), dtype)
 
 
 def cast(root: Any, found: Sequence[Place], wanted: dict[int, DType], limits: Limits) -> dict[int, Any]:
@@ -27,23 +42,23 @@ def cast(root: Any, found: Sequence[Place], wanted: dict[int, DType], limits: Li
     Raises UnsupportedError for floating point tensors that are not strided ones, and for a storage of which not all
     tensors would be of the same dtype.
     """
-    dtypes: dict[int, DType] = {}
+    chosen: dict[int, DType] = {}
     for number, dtype in wanted.items():
         value = found[number].value
         if isinstance(value, Attributed) and value.dtype.is_floating_point and value.dtype is not dtype:
             if type(value) not in (Tensor, Parameter) or (value.python_side and value.python_side.kind is not None):
                 problem = f"{found[number].name!r} is a {type(value).__name__} or of a subclass, which cannot be cast"
                 raise UnsupportedError(problem, fix="Cast the others by their names")
-            dtypes[id(value)] = dtype
-    storages = _storages(root, dtypes, limits)
+            chosen[id(value)] = dtype
+    storages = _storages(root, chosen, limits)
     return {
-        id(place.value): _moved(place.value, storages[id(place.value.untyped_storage())], dtypes[id(place.value)])
+        id(place.value): _moved(place.value, storages[id(place.value.untyped_storage())], chosen[id(place.value)])
         for place in {id(place.value): place for place in found}.values()
-        if id(place.value) in dtypes
+        if id(place.value) in chosen
     }
 
 
-def _storages(root: Any, dtypes: dict[int, DType], limits: Limits) -> dict[int, Storage]:
+def _storages(root: Any, chosen: dict[int, DType], limits: Limits) -> dict[int, Storage]:
     """New storages by the `id` of the old ones."""
     looking: dict[int, list[Leaf]] = {}
     for leaf in walk(root, limits):
@@ -52,7 +67,7 @@ def _storages(root: Any, dtypes: dict[int, DType], limits: Limits) -> dict[int, 
             looking.setdefault(id(storage), []).append(leaf)
     made: dict[int, Storage] = {}
     for identity, leaves in looking.items():
-        new = {dtypes.get(id(leaf.value)) for leaf in leaves}
+        new = {chosen.get(id(leaf.value)) for leaf in leaves}
         if new == {None}:
             continue
         old = {getattr(leaf.value, "dtype", None) for leaf in leaves}

@@ -90,6 +90,15 @@ def test_the_readme_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert result.attempted >= 5
 
 
+def test_what_the_docs_say_of_open_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/open.md runs."""
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testfile(str(Path(__file__).parents[1] / "docs" / "open.md"), module_relative=False)
+
+    assert result.failed == 0
+    assert result.attempted >= 5
+
+
 def test_the_demo_runs(tmp_path: Path) -> None:
     """`make demo` shows every step of the main job."""
     demo = Path(__file__).parents[1] / "examples" / "demo.py"

@@ -19,6 +19,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.elements import element_bytes
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.storage import Bytes
@@ -33,7 +34,12 @@ _DEFAULT_LIMITS = Limits()
 
 
 def digest(
-    f: Path | Readable, *, encoding: str = "utf-8", errors: str = "strict", limits: Limits = _DEFAULT_LIMITS
+    f: Path | Readable,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> str:
     """A hash of what a checkpoint says: `ptfile1:` and 64 hexadecimal digits (SHA-256).
 
@@ -42,9 +48,10 @@ def digest(
     format, the byte order, the pickle protocol, the version of PyTorch, devices, strides, or which tensors share
     memory. All of it is in docs/digest.md.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands.
+    f: a path, a URL, or a binary file object that can seek, which is read from where it stands.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
+    storage_options: how to open the store that a URL is in (docs/remote.md).
 
     Objects of classes that ptfile does not know count by the names, arguments and state in the file; nothing is
     imported or called. Checksums are verified. Takes memory for the pickle and for a piece of a tensor; for all that a
@@ -61,7 +68,7 @@ def digest(
     >>> digest(whole) == digest(part)
     True
     """
-    with open_source(f, mmap=False) as source, located(file=source.name):
+    with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         reader = open_format(source, limits)
         if reader.format not in _WITHOUT_CHECKSUMS:
             _verify(source, limits)

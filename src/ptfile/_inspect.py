@@ -6,12 +6,11 @@ ten kilobytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ptfile._names import Attribute, Path, distinct
-from ptfile._tree import Leaf, walk
+from ptfile._tree import Leaf, named
 from ptfile._types import Path as FilePath
 from ptfile._types import Readable
 from ptfile.errors import located
@@ -21,6 +20,7 @@ from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors import strides
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.reach import Run, joined, reached
@@ -118,13 +118,19 @@ class Summary:
 
 
 def inspect(
-    f: FilePath | Readable, *, encoding: str = "utf-8", errors: str = "strict", limits: Limits = _DEFAULT_LIMITS
+    f: FilePath | Readable,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Summary:
     """What is in a checkpoint. Reads the container's directory and the pickle, and no byte of any tensor.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands.
+    f: a path, a URL, or a binary file object that can seek, which is read from where it stands.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
+    storage_options: how to open the store that a URL is in (docs/remote.md).
 
     Objects of classes that ptfile does not know are looked into as inert records; nothing is imported or called.
 
@@ -140,11 +146,11 @@ def inspect(
     >>> summary.tensors[0].name, summary.tensors[0].shape, summary.values[0].value
     ('weight', (3, 4), 7)
     """
-    with open_source(f, mmap=False) as source, located(file=source.name):
+    with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         reader = open_format(source, limits)
         # Objects of unknown classes are looked into as inert records: an untrusted file is what one wants to list.
         root = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
-        return _summary(source.name, source.size, reader.format, list(walk(root, limits)))
+        return summarize(source.name, source.size, reader.format, named(root, limits))
 
 
 # the summary
@@ -182,12 +188,12 @@ class _Storages:
         )
 
 
-def _summary(file: str, nbytes: int, kind: str, found: Sequence[Leaf]) -> Summary:
-    names = distinct([leaf.name for leaf in found], [leaf.path for leaf in found])
+def summarize(file: str, nbytes: int, kind: str, leaves: Mapping[str, Leaf]) -> Summary:
+    """What `inspect` says about a file of so many bytes and this format, with these leaves by name."""
     tensors: list[TensorInfo] = []
     values: list[ValueInfo] = []
     storages = _Storages()
-    for name, leaf in zip(names, found, strict=True):
+    for name, leaf in leaves.items():
         value = leaf.value
         if isinstance(value, (Tensor, QuantizedTensor)):
             tensors.append(_tensor_info(name, value, storages))
@@ -195,7 +201,7 @@ def _summary(file: str, nbytes: int, kind: str, found: Sequence[Leaf]) -> Summar
         if isinstance(value, (Storage, TypedStorage)):
             storage = value.untyped() if isinstance(value, TypedStorage) else value
             storages.number(storage, name, (0, storage.nbytes()))
-        if not _is_aside(leaf.path):
+        if not leaf.is_aside:
             values.append(ValueInfo(name, _type_name(value), value))
     return Summary(file, nbytes, kind, tuple(tensors), storages.infos(), tuple(values))
 
@@ -220,12 +226,3 @@ def _tensor_info(name: str, tensor: Tensor | QuantizedTensor, storages: _Storage
 
 def _type_name(value: object) -> str:
     return value.inert_class if type(value) is InertRecord else type(value).__name__
-
-
-def _is_aside(path: Path) -> bool:
-    """Whether a value is in an attribute of a dict.
-
-    PyTorch keeps the versions of a state dict's modules there (`_metadata`): long lists of ones and twos, in which
-    nobody looks for anything.
-    """
-    return any(isinstance(step, Attribute) and step.beside_keys for step in path)

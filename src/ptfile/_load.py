@@ -15,6 +15,7 @@ from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import open_source
+from ptfile.stores.urls import StorageOptions
 
 _DEFAULT_LIMITS = Limits()
 
@@ -30,13 +31,17 @@ def load(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Any:
     """Load an object that `ptfile.save` or `torch.save` wrote.
 
     Nothing that the file names is imported or called, and the checksum of every record that is read is verified.
 
-    f: a path, or a binary file object, which is read from where it stands. Behind a checkpoint of the legacy format it
-        is left standing where the next one may begin, and such a one is read from an object that cannot seek, too.
+    f: a path; a URL, such as `s3://bucket/model.pt` or `https://host/model.pt`, which is text (a `pathlib.Path` is
+        always local); or a binary file object, which is read from where it stands. Behind a checkpoint of the legacy
+        format it is left standing where the next one may begin. An object that cannot seek, such as a pipe, will do: it
+        is read to its end, or to that of a legacy checkpoint, and the tensors of other formats are where their bytes
+        arrived, in one block of memory.
     map_location: where storages go, over device tags: one tag for all (`"cpu"`), a mapping from tag to tag, or a
         function that is called once for each storage with the storage and its tag. None keeps the tags of the file.
         There is no device to move bytes to: they are in main memory, and only the tag changes.
@@ -49,6 +54,8 @@ def load(
         an `InertRecord` of each, which keeps all that the file says about it, and runs nothing.
     encoding, errors: how to read the strings of Python 2, as in `pickle.load`; "bytes" leaves them as bytes.
     limits: bounds on what the file may make ptfile do.
+    storage_options: how to open the store that a URL is in: endpoint, region and so on (docs/remote.md). Credentials
+        come from the environment or the machine's own identity.
 
     Raises FormatError for a damaged file or one that is no checkpoint, UnsafeError for a pickle that names what it
     must not, TensorError for a tensor that does not fit its storage, LimitError, UnsupportedError, and OSError.
@@ -68,7 +75,8 @@ def load(
     runner: PickleRunner = SafeRunner(limits, unknown, text)
     if not weights_only:
         runner = TrustingRunner(pickle_module or pickle, text)
-    with paused_collector(), open_source(f, mmap=bool(mmap), may_stream=True) as source:
+    opened = open_source(f, mmap=bool(mmap), may_stream=True, storage_options=storage_options)
+    with paused_collector(), opened as source:
         reader = open_format(source, limits)
         token = unchecked.set([])
         try:

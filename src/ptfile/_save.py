@@ -12,7 +12,8 @@ from ptfile.errors import UnsupportedError
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.reachable import ReachableStorages
 from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
-from ptfile.sinks import FileSink, Sink, StreamSink
+from ptfile.sinks import open_sink
+from ptfile.stores.urls import StorageOptions, is_file_url, local_path
 
 DEFAULT_PROTOCOL = 2
 
@@ -29,13 +30,15 @@ def save(
     storage_alignment: int = ALIGNMENT,
     checksum: bool = True,
     fsync: bool = False,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Save an object to a file, in the bytes that `torch.save` of PyTorch 2.13 writes for it.
 
     obj: any object that can be pickled, with tensors anywhere in it. Tensors that share a storage still do when they
         are loaded; the whole storage is saved, however little of it they show, unless `storages` says otherwise.
-    f: a path, or an object with `write` and `flush`; nothing else is asked of it, so a pipe will do. A path is written
-        beside the file that is there and renamed over it: if the save fails, the old file is as it was.
+    f: a path, a URL (text, such as `s3://bucket/model.pt`), or an object with `write` and `flush`; nothing else is
+        asked of it, so a pipe will do. A path is written beside the file that is there and renamed over it, an object
+        of a store is uploaded in parts and then put in place: if the save fails, what was there is as it was.
     pickle_module: the module whose `Pickler` pickles the object, such as `dill` or `cloudpickle`.
     pickle_protocol: 2, as in PyTorch, to 5; 1 works too, and -1 is the highest.
     _use_new_zipfile_serialization: False writes the legacy format, which PyTorch before 1.6 can read. The bytes are
@@ -56,7 +59,8 @@ def save(
     fsync: True returns when the file, and its name in the folder, are on the disk, so that they outlast a power cut. It
         takes the disk's time; without it the system writes them when it sees fit, and a crash of the program alone
         loses nothing. Of a file object, the bytes are synced and the name is not, which whoever opened it may do; one
-        without a file descriptor is a ValueError. What is no file, such as a pipe, is written as without it.
+        without a file descriptor is a ValueError. What is no file, such as a pipe or a URL, is written as without it.
+    storage_options: how to open the store that a URL is in, as in `load`.
 
     Raises OSError if the file cannot be written, and what the pickler raises for objects that cannot be pickled, in
     that case before anything is opened.
@@ -71,23 +75,16 @@ def save(
     if storages not in ("whole", "reachable"):
         message = f'storages is {storages!r}: it must be "whole" or "reachable"'
         raise ValueError(message)
-    sink: Sink
-    path = None
-    if isinstance(f, (str, os.PathLike)):
-        path = os.fspath(f)
-        sink = FileSink(path, fsync=fsync)
-    elif callable(getattr(f, "write", None)) and callable(getattr(f, "flush", None)):
-        sink = StreamSink(f, fsync=fsync)
-    else:
-        message = f"f is a {type(f).__name__}: it must be a path, or an object with write and flush"
-        raise TypeError(message)
+    if is_file_url(f):
+        f = local_path(f)
+    sink = open_sink(f, fsync=fsync, storage_options=storage_options)
     how: dict[str, Any] = {"pickle_module": pickle_module, "pickle_protocol": pickle_protocol}
     if storages == "reachable":
         reachable = ReachableStorages(obj, **how)
         how |= {"storages": reachable, "reducers": reachable.reducers}
     prepared: ZipSave | LegacySave
     if _use_new_zipfile_serialization:
-        root = root_for_path(path) if path is not None else root_for_stream()
+        root = root_for_path(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else root_for_stream()
         options = ZipOptions(not _disable_byteorder_record, storage_alignment, checksum)
         prepared = ZipSave(obj, root, options=options, **how)
     else:

@@ -17,6 +17,7 @@ from ptfile.limits import Limits
 from ptfile.machine.recorder import Finding
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, open_source
+from ptfile.stores.urls import StorageOptions
 
 _DEFAULT_LIMITS = Limits()
 
@@ -71,10 +72,12 @@ class Scan:
         return tuple(finding for report in self.pickles for finding in report.findings)
 
 
-def scan(f: Path | Readable, *, limits: Limits = _DEFAULT_LIMITS) -> Scan:
+def scan(f: Path | Readable, *, limits: Limits = _DEFAULT_LIMITS, storage_options: StorageOptions = None) -> Scan:
     """Say what each pickle in a file would have done to who runs it. Nothing of it is run, imported or opened.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands. It need be no checkpoint.
+    f: a path, a URL, or a binary file object that can seek, which is read from where it stands. It need be no
+        checkpoint.
+    storage_options: how to open the store that a URL is in (docs/remote.md).
 
     What a pickle may do is what `ptfile.load` lets it: the same table decides. A file that is damaged or means harm is
     described, not an error: raises OSError for one that cannot be read, and nothing else for what is in it.
@@ -87,7 +90,7 @@ def scan(f: Path | Readable, *, limits: Limits = _DEFAULT_LIMITS) -> Scan:
     >>> report.verdict, report.findings[0].call, report.findings[0].does
     (<Verdict.UNSAFE: 'unsafe'>, "__builtin__.eval('1 + 1')", 'runs Python code')
     """
-    with open_source(f, mmap=False) as source:
+    with open_source(f, mmap=False, storage_options=storage_options) as source:
         head = bytes(source.read(0, min(HEAD_SIZE, source.size)))
         kind = sniff(head, source.size)
         runner = _NotingRunner(limits, "error", Python2Text())

@@ -45,6 +45,23 @@ class Leaf:
     value: Any
     """`...` for a container inside itself, which is how Python writes that."""
 
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is in an attribute of a dict and no tensor.
+
+        PyTorch keeps the versions of a state dict's modules there (`_metadata`): long lists of ones and twos, in which
+        nobody looks for anything. Who does finds them in the object itself.
+        """
+        beside = any(isinstance(step, Attribute) and step.beside_keys for step in self.path)
+        return beside and not isinstance(self.value, (Tensor, QuantizedTensor))
+
+
+def named(root: object, limits: Limits) -> dict[str, Leaf]:
+    """The leaves of an object tree by their distinct names, in its order. Raises LimitError as `walk` does."""
+    leaves = list(walk(root, limits))
+    names = distinct([leaf.name for leaf in leaves], [leaf.path for leaf in leaves])
+    return dict(zip(names, leaves, strict=True))
+
 
 def walk(root: object, limits: Limits) -> Iterator[Leaf]:
     """The leaves of an object tree in its order; what can be reached by two paths comes twice.
@@ -161,10 +178,8 @@ def storage_of(value: object) -> Storage | None:
 
 def names_by_storage(root: object, limits: Limits) -> dict[int, tuple[str, ...]]:
     """The names of all that look at each storage, by the storage's `id`. Raises LimitError as `walk` does."""
-    leaves = list(walk(root, limits))
-    names = distinct([leaf.name for leaf in leaves], [leaf.path for leaf in leaves])
     found: dict[int, list[str]] = {}
-    for name, leaf in zip(names, leaves, strict=True):
+    for name, leaf in named(root, limits).items():
         storage = storage_of(leaf.value)
         if storage is not None:
             found.setdefault(id(storage), []).append(name)

@@ -24,7 +24,9 @@ from ptfile.formats.salvage import BrokenZip
 from ptfile.formats.zip_records import ZipRecords, root_of
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import ReadAhead, Source, ViewSource, open_source
+from ptfile.sources import Source, announce, open_source
+from ptfile.sources.read_ahead import near
+from ptfile.stores.urls import StorageOptions
 
 _DEFAULT_LIMITS = Limits()
 _NO_CHECKSUMS = "the {} format has no checksums: bytes of tensors that have changed cannot be told"
@@ -107,6 +109,7 @@ def verify(
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
     progress: Progress | None = None,
+    storage_options: StorageOptions = None,
 ) -> Verification:
     """Check all of a file: its structure, the checksum of every record, the bounds of every tensor.
 
@@ -114,9 +117,11 @@ def verify(
     again. Nothing that the file names is run, and objects of unknown classes are looked into as inert records. Bytes
     are read in pieces of 1 MiB; only pickles are held in memory, and the indices of sparse tensors.
 
-    f: a path, or a binary file object that can seek, which is read from where it stands.
+    f: a path, a URL, or a binary file object that can seek, which is read from where it stands.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
+
+    storage_options: how to open the store that a URL is in (docs/remote.md).
 
     progress: is called with the bytes checked so far and the bytes that there are to check.
 
@@ -133,7 +138,7 @@ def verify(
     [('data/0', ('weight',))]
     """
     runner = SafeRunner(limits, "inert", Python2Text(encoding, errors))
-    with paused_collector(), open_source(f, mmap=False) as source:
+    with paused_collector(), open_source(f, mmap=False, storage_options=storage_options) as source:
         findings = _Findings(source.name, source.size)
         kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
         check = _verify_zip if kind is Kind.ZIP else _verify_other
@@ -189,7 +194,8 @@ def _verify_zip(source: Source, runner: SafeRunner, limits: Limits, findings: _F
 def _record_faults(reader: ZipReader, findings: _Findings, progress: Progress) -> Iterator[tuple[str, FormatError]]:
     """The records that are damaged, by their short names."""
     root = root_of(reader)
-    source = reader.source if isinstance(reader.source, ViewSource) else ReadAhead(reader.source)
+    source = near(reader.source)
+    announce(source, [(0, source.size)])
     total = sum(record.compressed_size for record in reader.records.values())
     done = 0
     without = 0
@@ -230,7 +236,7 @@ def _tensor_names(
         value = opened.load(runner, None)
     root = root_of(reader)
     by_header = {record.header_offset: name.removeprefix(root) for name, record in reader.records.items()}
-    storages = {id(storage): by_header.get(header, "") for header, storage in records.unread}
+    storages = {id(storage): by_header.get(header, "") for header, storage in records.asked}
     names: dict[str, tuple[str, ...]] = {}
     for identity, those in names_by_storage(value, limits).items():
         record = storages.get(identity, "")
@@ -295,6 +301,7 @@ def _verify_other(source: Source, runner: SafeRunner, limits: Limits, findings: 
         behind = source.size - reader.end
         if behind:
             findings.unchecked.append(f"{behind} bytes follow the checkpoint, another one perhaps")
+    announce(source, [(0, source.size)])
     for start in range(0, source.size, PIECE):  # a disk may have lost some of it
         length = min(PIECE, source.size - start)
         source.read(start, length)

@@ -236,13 +236,6 @@ def test_streams_that_cannot_seek_give_no_byte_too_many(pipe_of: type[Pipe], pro
     assert (weight.tolist(), pipe.read(99)) == ([2, 3, 4], b"after"[:most])
 
 
-@pytest.mark.parametrize("data", [b"PK\3\4" + bytes(100), b"<!doctype html>", b"x" * 1000])
-def test_other_streams_that_cannot_seek_are_refused(data: bytes) -> None:
-    """Only the legacy format is written from front to back."""
-    with pytest.raises(ptfile.UnsupportedError, match="cannot seek"):
-        ptfile.load(Pipe(data))  # type: ignore[arg-type]
-
-
 def test_streams_that_end_are_cut_off() -> None:
     """At every byte; one without any byte is empty."""
     for length in range(1, len(FILE)):

@@ -126,7 +126,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(
         real(self, offset, target)
 
     monkeypatch.setattr(LocalSource, "read_into", read_into)
-    with pytest.raises(ptfile.FormatError, match="cut off"):
+    with pytest.raises(ptfile.FormatError, match="was changed while it was open"):
         ptfile.load(path)
     assert [thread for thread in threading.enumerate() if thread.name == "ptfile"] == []
 

@@ -134,6 +134,18 @@ class TestMappedSource(SourceContract):
         """Views look at mapped pages, not at a copy in memory."""
         assert isinstance(MappedSource(write(b"abc", tmp_path)).view(0, 3).obj, mmap.mmap)
 
+    @pytest.mark.parametrize("can_be_told", [True, False])
+    def test_many_pages_at_once_are_the_same_bytes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_be_told: bool
+    ) -> None:
+        """Whether or not the system can be told what comes, and from inside a page on."""
+        for name in ("MADV_RANDOM", "MADV_WILLNEED", "MADV_NORMAL"):
+            if not can_be_told:
+                monkeypatch.delattr(mmap, name, raising=False)
+        content = os.urandom(400_000)
+        with MappedSource(write(content, tmp_path)) as source:
+            assert source.read(12_345, 387_655) == content[12_345:]
+
     def test_a_directory_is_refused(self, tmp_path: Path) -> None:
         """With the same words as LocalSource."""
         with pytest.raises(UnsupportedError, match="directory"):

@@ -189,3 +189,13 @@ def test_arange_refuses_steps_that_never_arrive(args: tuple[int, ...]) -> None:
     """As PyTorch does, where Python's range is empty."""
     with pytest.raises(TensorError, match="no steps"):
         arange(*args)
+
+
+def test_arrays_of_ml_dtypes_become_tensors_in_the_same_memory() -> None:
+    """All of its types that a tensor can have, with strides or without."""
+    for dtype in (dtypes.bfloat16, dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float8_e8m0fnu):
+        array = np.zeros((3, 4), dtype.numpy)[:, ::2]
+        tensor = from_numpy(array)
+        tensor[1, 1] = 2
+        assert tensor.dtype is dtype
+        assert array[1, 1] == 2

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from typing_extensions import assert_type
 
 import ptfile
+import ptfile.jax
+import ptfile.numpy
 
 
 class Pipe:
@@ -73,6 +75,29 @@ def look_at(x: ptfile.Tensor) -> None:
     assert_type(x[1:, ::2], ptfile.Tensor)
     assert_type(x.T.reshape(-1).clone(), ptfile.Tensor)
     assert_type([row.tolist() for row in x], list[Any])
+
+
+def open_and_look(path: Path) -> None:
+    with ptfile.open(path) as checkpoint:
+        assert_type(checkpoint, ptfile.Checkpoint)
+        assert_type(checkpoint["weight"], Any)
+        assert_type(list(checkpoint), list[str])
+        assert_type(checkpoint.format, str)
+        assert_type(checkpoint.metadata["version"], str)
+        assert_type(checkpoint.summary, ptfile.Summary)
+        for name, tensor in checkpoint.stream():
+            print(name, tensor.numpy())
+        checkpoint.read()
+
+
+def arrays(path: Path, array: npt.NDArray[np.float32]) -> None:
+    assert_type(ptfile.numpy.save({"w": array}), bytes)
+    assert_type(ptfile.numpy.save({"w": array}, path, storage_alignment=4096), None)
+    assert_type(ptfile.numpy.load(path, mmap=True), Any)
+    assert_type(ptfile.numpy.load_file(path), dict[str, npt.NDArray[Any]])
+    ptfile.numpy.save_file({"w": array}, path)
+    ptfile.jax.save(ptfile.jax.load(b"...", narrow=True), path)
+    ptfile.jax.save_file(ptfile.jax.load_file(path), path)
 
 
 def scan(path: Path) -> list[str]:

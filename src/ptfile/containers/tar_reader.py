@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
-from ptfile.sources import ReadAhead, Source
+from ptfile.sources import Source
+from ptfile.sources.read_ahead import near
 
 _PLAIN_FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _LARGEST_HEADER = 512
@@ -106,7 +107,7 @@ class AsFile(io.RawIOBase):
     """A source as the file object that Python's own modules want."""
 
     def __init__(self, source: Source) -> None:
-        self._source = ReadAhead(source)
+        self._source = near(source)
         self._position = 0
 
     def read(self, size: int = -1) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 
 from isal import igzip_lib, isal_zlib
@@ -18,10 +18,11 @@ from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
+from ptfile.containers.zip_runs import SMALL, Runs
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
-from ptfile.sources.base import ConcurrentSource, Source, ViewSource
-from ptfile.sources.read_ahead import ReadAhead
+from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource
+from ptfile.sources.read_ahead import near
 
 LARGE = 256 << 10
 """Bytes of a record that are worth a thread's turn."""
@@ -29,6 +30,8 @@ _ALONE = 2 * PIECE
 """Bytes of one record that are worth beginning a thread for."""
 _EXTRA_GUESS = 128
 """Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
+_LONG_HEADER = 1 << 10
+"""Bytes of a name and an extra field that few headers have more of."""
 _RAW_DEFLATE = -15
 """zlib's window bits for deflate without zlib's own header."""
 
@@ -46,7 +49,9 @@ class ZipReader:
         self._directory = read_directory(source, self._limits)
         # Headers lie between payloads: a window serves many small records at once.
         self._views = source if isinstance(source, ViewSource) else None
-        self._near: Source = ReadAhead(source) if self._views is None else source
+        self._distant = source if isinstance(source, DistantSource) else None
+        self._near = near(source)
+        self._runs = Runs(source, self._directory) if self._views is None and self._distant is None else None
         self._threads = cores() if isinstance(source, ConcurrentSource) else 1
 
     @property
@@ -72,6 +77,29 @@ class ZipReader:
         """The record of this name inside the root folder, or None. Raises FormatError if there is no one root."""
         return self._directory.records.get(f"{self.root}/{name}")
 
+    def will_read(self, header_offsets: Iterable[int]) -> None:
+        """Say that the records whose headers are here are going to be read, in this order, to a source far away."""
+        if self._distant is not None:
+            self._distant.will_read((offset, self._end_of(offset)) for offset in header_offsets)
+
+    def will_look(self, nbytes: int) -> None:
+        """Say that the headers of all records are going to be read, and so many bytes of what follows each."""
+        if self._distant is not None:
+            offsets = self._directory.header_offsets
+            ends = (min(offset + zs.LOCAL.size + _LONG_HEADER + nbytes, self._end_of(offset)) for offset in offsets)
+            self._distant.will_read(zip(offsets, ends, strict=True))
+
+    def will_read_part(self, record: Record, start: int, stop: int) -> None:
+        """Say that bytes `start` to `stop` of a stored record are going to be read, and its header."""
+        if self._distant is None:
+            return
+        header = record.header_offset
+        behind = self._end_of(header) - record.size
+        # The header says where the payload begins, and the end of the record where it can: a descriptor is behind it.
+        first = max(header, behind - zs.DESCRIPTOR64.size)
+        head = zs.LOCAL.size + len(record.name.encode()) + _EXTRA_GUESS
+        self._distant.will_read([(header, min(header + head, behind)), (first + start, behind + stop)])
+
     def locate(self, record: Record) -> int:
         """Offset of the payload, from the start of the file.
 
@@ -90,10 +118,11 @@ class ZipReader:
         Raises FormatError for a wrong CRC (0 passes: not computed) or a wrong length, LimitError for a deflated
         record that would grow beyond `limits.inflated` and `limits.inflate_ratio`.
         """
+        self.will_read([record.header_offset])
         try:
             payload = self._locate(record)
             if record.method == zs.STORED and self._views is not None:
-                view = self._views.view(payload, record.size)
+                view = self._source.read(payload, record.size)
                 _check_crc(record, isal_zlib.crc32(view))
                 return view
             self._check_ratio(record)
@@ -115,7 +144,13 @@ class ZipReader:
         if record.size >= _ALONE and self.threads_for(record) > 1:
             share(self.tasks(record, target), self.threads_for(record))
             return
+        self.will_read([record.header_offset])
         try:
+            content = self._runs.content(record) if self._runs is not None and record.size <= SMALL else None
+            if content is not None:
+                target[:] = content
+                _check_crc(record, isal_zlib.crc32(content))
+                return
             self._check_ratio(record)
             self._fill(record, self._locate(record), target.cast("B"))
         except PtfileError as error:
@@ -165,6 +200,7 @@ class ZipReader:
         if record.method != zs.STORED:
             yield self.read(record)
             return
+        self.will_read([record.header_offset])
         try:
             place, crc = self._locate(record), 0
             for start in range(0, record.size, PIECE):
@@ -185,10 +221,14 @@ class ZipReader:
         error.file = error.file or self._source.name
         error.record = error.record or name
 
-    def _locate(self, record: Record) -> int:
+    def _end_of(self, header_offset: int) -> int:
+        """Where the next header begins, or the directory."""
         offsets = self._directory.header_offsets
-        following = bisect_right(offsets, record.header_offset)
-        end = offsets[following] if following < len(offsets) else self._directory.offset
+        following = bisect_right(offsets, header_offset)
+        return offsets[following] if following < len(offsets) else self._directory.offset
+
+    def _locate(self, record: Record) -> int:
+        end = self._end_of(record.header_offset)
         name = record.name.encode("utf-8" if record.flags & zs.FLAG_UTF8 else "cp437")
         room = end - record.header_offset - record.compressed_size
         fixed = zs.LOCAL.size + len(name)

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ptfile.containers.zip_reader import ZipReader
@@ -97,11 +97,19 @@ class ExportReader:
             }
             return programs["model"] if models == ["model"] else programs
 
+    def storages(self) -> Sequence[Storage]:
+        """The storages that the value asked for; those of files inside the file last."""
+        return [storage for records in (self._records, *self._inner) for storage in records.storages()]
+
     def fill(self) -> None:
-        """Read all storages; those of files inside the file last."""
+        """Read them all, in that order."""
         self._records.fill()
         for inner in self._inner:
             inner.fill()
+
+    def about(self) -> dict[str, str]:
+        """What the file says about itself."""
+        return self._records.about()
 
     def _saved_part(self, names: tuple[str, ...], runner: PickleRunner, map_location: MapLocation) -> dict[str, Any]:
         """The dict in the first of these records; 2.1 had no constants, and nothing is written for None."""

@@ -18,13 +18,13 @@ from ptfile.errors import FormatError, TensorError, UnsupportedError, located
 from ptfile.formats.legacy_ids import LoadedIds
 from ptfile.formats.pickle_sequence import CutPickle, PickleSequence
 from ptfile.formats.pickles import PickleRunner
-from ptfile.formats.ranges import Ranges, check_little_endian_machine, little_endian
+from ptfile.formats.ranges import Ranges, about, check_little_endian_machine, little_endian
 from ptfile.formats.storages import LoadedStorages, MapLocation
 from ptfile.formats.vocabulary import TORCH_NAMES
 from ptfile.limits import Limits
 from ptfile.machine.policy import Policy
 from ptfile.machine.vm import Machine, Python2Text
-from ptfile.sources import FileObjectSource, Source, StreamSource
+from ptfile.sources import FileObjectSource, Source, StreamSource, announce
 from ptfile.sources.base import cut_off
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
@@ -81,12 +81,16 @@ class LegacyFormatReader:
         self._views = ids.views
         return value
 
+    def storages(self) -> Sequence[Storage]:
+        """All storages in the order of the file, and then those that show parts of them."""
+        return [*(self._storages[key] for key in self.keys()), *self._views]
+
     def fill(self) -> None:
-        """Read all storages in the order of the file, and leave a file object's position behind the checkpoint."""
-        for key in self.keys():
-            self._storages[key].load()
-        for view in self._views:
-            view.load()
+        """Read them all, in that order, and leave a file object's position behind the checkpoint."""
+        storages = self.storages()
+        announce(self._source, [(self._start, self._end)])
+        for storage in storages:
+            storage.load()
         self.leave(behind_storages=True)
 
     # for a framework, which makes storages of its own
@@ -143,12 +147,17 @@ class LegacyFormatReader:
         if isinstance(self._source, FileObjectSource):
             self._source.leave_at(self._end if behind_storages else self._start)
 
+    def about(self) -> dict[str, str]:
+        """What the file says about the machine that wrote it."""
+        return dict(self._about)
+
     def check_counts(self) -> None:
         """Hold the counts before all storages against what the pickle says, and read nothing else of them.
 
         Raises TensorError, and FormatError where the file ends before them. For after `load`.
         """
         assert self._places is not None
+        announce(self._source, ((place, place + COUNT_SIZE) for place in self._places.values()))
         with located(file=self._source.name):
             for key, place in self._places.items():
                 self._check_count(key, self._ranges.number(place, COUNT_SIZE), place)
@@ -160,7 +169,10 @@ class LegacyFormatReader:
         version = self._pickles.next().plain()
         if version != PROTOCOL_VERSION:
             raise UnknownVersionError(version)
-        return little_endian(self._pickles.next().plain())
+        sys_info = self._pickles.next().plain()
+        is_little_endian = little_endian(sys_info)
+        self._about = about(sys_info)
+        return is_little_endian
 
     # storages
 

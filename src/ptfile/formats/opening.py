@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Mapping
 
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader
-from ptfile.errors import FormatError, UnsupportedError, located
+from ptfile.errors import FormatError, located
 from ptfile.formats import export_format, package_format, torchscript_format
 from ptfile.formats.diagnosis import broken_zip, no_checkpoint
 from ptfile.formats.legacy_reader import LegacyFormatReader
@@ -15,7 +15,7 @@ from ptfile.formats.tar_format import TarFormatReader
 from ptfile.formats.zip_format import ZipFormatReader
 from ptfile.formats.zip_records import ZipRecords
 from ptfile.limits import Limits
-from ptfile.sources import Source, StreamSource
+from ptfile.sources import MemorySource, Source, StreamSource
 
 _STREAM_HEAD_SIZE = 64
 """Bytes of a stream that are looked at: no legacy checkpoint is as short, so that none behind it loses its start."""
@@ -72,13 +72,16 @@ def open_zip_records(records: ZipRecords) -> FormatReader:
 
 
 def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:
-    """The reader for a stream that cannot seek: of all formats, only the legacy one goes from front to back."""
+    """The reader for a stream that cannot seek. Of all formats, only the legacy one goes from front to back.
+
+    The others have their tables at the end, without which nothing before it can be trusted: their bytes have to arrive
+    first. The storages are then where they arrived, so that they take no memory twice.
+    """
     head = source.peek(_STREAM_HEAD_SIZE)
-    kind = sniff(head, len(head))
-    if kind is Kind.LEGACY:
+    if sniff(head, len(head)) is Kind.LEGACY:
         return LegacyFormatReader(source, limits)
-    with located(file=source.name):
-        if kind is Kind.EMPTY:
-            raise FormatError(f"it is no checkpoint of PyTorch: it looks like {kind.looks}", fix=kind.fix)
-        problem = "the file object cannot seek, and only files of the legacy format can be read without"
-        raise UnsupportedError(problem, fix="Read it into memory first: load(io.BytesIO(file.read()))")
+    head = source.peek(HEAD_SIZE)
+    kind = sniff(head, source.size if len(head) == HEAD_SIZE else len(head))
+    if kind not in (Kind.ZIP, Kind.TAR):
+        raise no_checkpoint(kind, head, MemorySource(head, source.name))
+    return open_format(MemorySource(source.rest(), source.name), limits)

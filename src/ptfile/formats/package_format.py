@@ -10,7 +10,7 @@ The code is not run: objects of its classes are inert records.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,17 @@ class PackageReader:
             persistent = _Persistent(records, runner, LoadedStorages(self._make, map_location))
             return {name: self._resource(name, inner, persistent.load) for name in names}
 
+    def storages(self) -> Sequence[Storage]:
+        """The storages that the value asked for, in the order in which they stand in the file."""
+        return self._records.storages()
+
     def fill(self) -> None:
-        """Read all storages that the pickles asked for, in the order in which they stand in the file."""
+        """Read them all, in that order."""
         self._records.fill()
+
+    def about(self) -> dict[str, str]:
+        """What the file says about itself."""
+        return self._records.about()
 
     def _resource(self, name: str, runner: PickleRunner, load_persistent: Callable[[object], object]) -> Any:
         content = self._records.read(name)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ptfile.errors import FormatError, UnsupportedError
-from ptfile.sources import ReadAhead, Source, StreamSource, ViewSource
+from ptfile.errors import FormatError, UnsupportedError, brief
+from ptfile.sources import Source, StreamSource, ViewSource
+from ptfile.sources.read_ahead import near
 from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import empty_bytes
 
+_LONGEST_NAME = 64
+"""Characters of what a number in `sys_info` is called."""
 _UNKNOWN_ALIGNMENT = 8
 """Of an untyped storage: what the widest numbers want (complex ones are pairs)."""
 
@@ -23,7 +28,7 @@ class Ranges:
         self._views = source if isinstance(source, ViewSource) else None
         self._is_stream = isinstance(source, StreamSource)
         # Small storages lie close together; the windows let large ones pass.
-        self._near = source if self._is_stream or self._views is not None else ReadAhead(source)
+        self._near = source if self._is_stream else near(source)
 
     def number(self, offset: int, length: int) -> bytes:
         """The bytes of a number."""
@@ -37,7 +42,7 @@ class Ranges:
             return mapped if mapped.ctypes.data % alignment == 0 else mapped.copy()
         if self._is_stream:  # it allocates as the bytes arrive: nobody knows how many it has
             return np.frombuffer(self._source.read(offset, nbytes), np.uint8)
-        data = np.empty(nbytes, np.uint8)
+        data = empty_bytes(nbytes)
         self.read_into(offset, data)
         return data
 
@@ -53,6 +58,18 @@ def check_little_endian_machine() -> None:
             "files older than the zip format are read and written on little-endian machines only",
             fix="Convert it to the zip format on one",
         )
+
+
+def about(sys_info: dict[Any, Any]) -> dict[str, str]:
+    """The numbers in the dict with that name, as text; those of a dict in it by both names, with a dot between.
+
+    >>> about({"protocol_version": 1001, "type_sizes": {"int": 4}})
+    {'protocol_version': '1001', 'type_sizes.int': '4'}
+    """
+    found = [(name, value) for name, value in sys_info.items() if type(name) is str]
+    for outer, inside in [pair for pair in found if type(pair[1]) is dict]:
+        found += [(f"{outer}.{name}", value) for name, value in inside.items() if type(name) is str]
+    return {name: brief(value) for name, value in found if isinstance(value, int) and len(name) <= _LONGEST_NAME}
 
 
 def little_endian(sys_info: object) -> bool:

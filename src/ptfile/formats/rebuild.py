@@ -76,6 +76,13 @@ def _tensor_v2(
     return _strided(exactly(storage, TypedStorage, "the storage"), offset, shape, stride, requires_grad, metadata)
 
 
+def _proved_tensor_v2(
+    storage: TypedStorage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], grad: bool, _hooks: object
+) -> Tensor:
+    """The same for arguments that were proved to be of the right kinds, but for the storage's."""
+    return Tensor(storage.storage, storage.dtype, offset, shape, stride, grad)
+
+
 def _tensor_v3(
     storage: object,
     offset: int,
@@ -265,6 +272,8 @@ _BUILDERS: Mapping[Global, Callable[..., object]] = {
 }
 BUILDERS = {name: counted(str(name), builder) for name, builder in _BUILDERS.items()}
 """The functions that make tensors, by their names in a pickle."""
+PROVED_BUILDERS: Mapping[Global, Callable[..., object]] = {REBUILD_TENSOR_V2: _proved_tensor_v2}
+"""The same for pickles that were proved to call them with arguments of the right kinds."""
 
 NAMES: Mapping[tuple[str, str], Meaning] = {
     **{(name.module, name.name): Meaning(call=builder) for name, builder in BUILDERS.items()},

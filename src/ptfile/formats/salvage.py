@@ -25,7 +25,8 @@ from ptfile.formats.pickle_sequence import PickleSequence
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.storages import LoadedStorages
 from ptfile.limits import Limits
-from ptfile.sources import ReadAhead, Source, ViewSource
+from ptfile.sources import Source
+from ptfile.sources.read_ahead import near
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
@@ -77,7 +78,7 @@ class BrokenZip:
 
     def __init__(self, source: Source, limits: Limits, runner: PickleRunner) -> None:
         # Headers lie between payloads: a window serves many small records at once.
-        self.source = source if isinstance(source, ViewSource) else ReadAhead(source)
+        self.source = near(source)
         self.notes: list[str] = []
         """What had to be taken on trust."""
         self.fault: PtfileError | None = None

@@ -201,6 +201,7 @@ def _records(place: Place, reader: ZipReader) -> Iterator[Found]:
         before = place.reached
         place = replace(place, reached=lambda data: before(data) or before(_plain(data)))
     script = replace(place, policy=sp.SCRIPT_POLICY)
+    reader.will_look(HEAD_SIZE)
     for name, record in reader.records.items():
         in_script = is_package and name.removeprefix(root).startswith(SCRIPT_FOLDER)
         try:

@@ -25,6 +25,8 @@ storage and its tag that returns a storage (or None: leave it)."""
 
 UNTYPED_STORAGE = Global("torch.storage", "UntypedStorage")
 STORAGE_CLASSES: Mapping[str, Global] = {name: Global("torch", name) for name in dtypes.BY_STORAGE_CLASS}
+_DTYPES = {id(name): dtypes.BY_STORAGE_CLASS[short] for short, name in STORAGE_CLASSES.items()}
+"""By identity, since there is one object for each name: to compare names takes longer than all else."""
 _KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
 _TEXT = re.compile(
     r"\('storage', <class 'torch(?:\.storage)?\.(?P<name>[A-Z]\w{1,20}Storage)'>, "
@@ -158,19 +160,20 @@ class LoadedStorages:
         """What a persistent id stands for."""
         dtype, key, location, numel = _parse(persistent_id)
         nbytes = numel * (dtype.itemsize if dtype else 1)
-        if key not in self._by_key:
-            storage = self._make(key, nbytes, dtype)
-            self._by_key[key] = (self._place(storage, location), dtype)
-        storage, first_dtype = self._by_key[key]
+        known = self._by_key.get(key)
+        if known is None:
+            known = self._by_key[key] = (self._place(self._make(key, nbytes, dtype), location), dtype)
+        storage, first_dtype = known
         # An untyped storage and one of uint8 are the same to PyTorch, as are all that hold nothing.
         same = (first_dtype or dtypes.uint8) is (dtype or dtypes.uint8)
         if storage.nbytes() != nbytes or not (same or nbytes == 0):
             raise TensorError(f"storage {key} is asked for with two types or sizes")
         if dtype is None:
             return storage
-        if (key, dtype) not in self._typed:
-            self._typed[key, dtype] = TypedStorage(storage, dtype)
-        return self._typed[key, dtype]
+        typed = self._typed.get((key, dtype))
+        if typed is None:
+            typed = self._typed[key, dtype] = TypedStorage(storage, dtype)
+        return typed
 
     def _place(self, storage: Storage, location: str) -> Storage:
         storage.device = location
@@ -213,10 +216,13 @@ def _is_text(value: object, text: str) -> bool:
 
 
 def _dtype_of(storage_class: Global) -> DType | None:
+    known = _DTYPES.get(id(storage_class))
+    if known is not None:
+        return known
     if storage_class == UNTYPED_STORAGE or str(storage_class) == "torch.UntypedStorage":
         return None
-    known = storage_class.module in ("torch", "torch.cuda")  # the latter in very old files
-    dtype = dtypes.BY_STORAGE_CLASS.get(storage_class.name) if known else None
+    is_known = storage_class.module in ("torch", "torch.cuda")  # the latter in very old files
+    dtype = dtypes.BY_STORAGE_CLASS.get(storage_class.name) if is_known else None
     if dtype is None:
         raise UnsafeError(f"a persistent id names {storage_class}, which is no storage", name=str(storage_class))
     return dtype

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ptfile.containers.tar_reader import Member, read_members
@@ -16,12 +16,12 @@ from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.legacy_ids import view_of, with_source_code
 from ptfile.formats.pickle_sequence import PickleSequence
 from ptfile.formats.pickles import PickleRunner
-from ptfile.formats.ranges import Ranges, check_little_endian_machine, little_endian
+from ptfile.formats.ranges import Ranges, about, check_little_endian_machine, little_endian
 from ptfile.formats.storages import STORAGE_CLASSES, LoadedStorages, MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning
-from ptfile.sources import Source
+from ptfile.sources import Source, announce
 from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage, TypedStorage
@@ -55,8 +55,10 @@ class TarFormatReader:
             check_little_endian_machine()
             self._members = read_members(source, limits)
             with located(record="sys_info"):
-                if not little_endian(self._sequence("sys_info").next().plain()):
+                sys_info = self._sequence("sys_info").next().plain()
+                if not little_endian(sys_info):
                     raise UnsupportedError("a tar file written on a big-endian machine")
+                self._about = about(sys_info)
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
@@ -96,10 +98,20 @@ class TarFormatReader:
         member = self._member("pickle")
         return member.offset + member.size
 
+    def storages(self) -> Sequence[Storage]:
+        """All storages in the order of the file, and then those that show parts of them."""
+        return self._unread
+
     def fill(self) -> None:
-        """Read all storages in the order of the file."""
+        """Read them all, in that order."""
+        storages = self._member("storages")
+        announce(self._source, [(storages.offset, storages.offset + storages.size)])
         for storage in self._unread:
             storage.load()
+
+    def about(self) -> dict[str, str]:
+        """What the file says about the machine that wrote it."""
+        return dict(self._about)
 
     def _member(self, name: str) -> Member:
         if name not in self._members:

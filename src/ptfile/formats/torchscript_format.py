@@ -6,7 +6,7 @@ attributes are parameters and which are buffers, and never run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +58,17 @@ class TorchScriptReader:
             )
             return read_script(records, ScriptPlaces(), runner, objects, constants)
 
+    def storages(self) -> Sequence[Storage]:
+        """The storages that the value asked for, in the order in which they stand in the file."""
+        return self._records.storages()
+
     def fill(self) -> None:
-        """Read all storages that the pickles asked for, in the order in which they stand in the file."""
+        """Read them all, in that order."""
         self._records.fill()
+
+    def about(self) -> dict[str, str]:
+        """What the file says about itself."""
+        return self._records.about()
 
 
 def read_script(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from ptfile.machine.encoder import Encoder, Reducers
 from ptfile.machine.plain import PLAIN_PROTOCOL, PlainTensors, encode_plain
 from ptfile.sinks import Sink
 from ptfile.tensors.dtypes import DType
+from ptfile.tensors.storage import Storage
 
 _PICKLE = "data.pkl"
 _BYTE_ORDER = "byteorder"
@@ -193,9 +194,17 @@ class ZipFormatReader:
         """The bytes of a storage. Raises FormatError or TensorError if the file has not just these."""
         return self._records.stored(self._name(key), nbytes, dtype)
 
+    def storages(self) -> Sequence[Storage]:
+        """The storages that the value asked for, in the order in which they stand in the file."""
+        return self._records.storages()
+
     def fill(self) -> None:
-        """Read all storages that the pickle asked for, in the order in which they stand in the file."""
+        """Read them all, in that order."""
         self._records.fill()
+
+    def about(self) -> dict[str, str]:
+        """What the file says about itself."""
+        return self._records.about()
 
     def _name(self, key: str) -> str:
         name, old = f"data/{key}", f"tensors/{key}"  # the latter in PyTorch 1.4

@@ -5,6 +5,8 @@ A source of another kind (an object store, a block cache) needs only these metho
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,6 +49,11 @@ class ViewSource:
 
     __slots__ = ()
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether bytes come from a file when they are first looked at: to look at all for a checksum is too much."""
+        return False
+
     def view(self, offset: int, length: int) -> memoryview:
         """The same bytes as `read`, without a copy, for as long as the view lives."""
         raise NotImplementedError
@@ -56,6 +63,25 @@ class ConcurrentSource:
     """What a source is besides that reads faster when several threads ask at once."""
 
     __slots__ = ()
+
+
+class DistantSource:
+    """What a source is besides where each read is a journey: those who know what they will read say so first."""
+
+    __slots__ = ()
+
+    def will_read(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Fetch these runs of bytes (first, behind the last) at once; they are going to be read in rising order.
+
+        No more than a hint: anything can be read, announced or not.
+        """
+        raise NotImplementedError
+
+
+def announce(source: Source, ranges: Iterable[tuple[int, int]]) -> None:
+    """Tell a source what will be read of it, if that is of use to it."""
+    if isinstance(source, DistantSource):
+        source.will_read(ranges)
 
 
 class Closing:
@@ -73,6 +99,11 @@ class Closing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self.close()
+
+
+def closed_error(name: str) -> OSError:
+    """The error for reading what has been closed."""
+    return OSError(errno.EBADF, "the file is closed: read what you need of it before", name)
 
 
 def check_range(name: str, size: int, offset: int, length: int) -> None:

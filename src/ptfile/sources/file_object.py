@@ -10,7 +10,7 @@ from typing import cast
 
 from ptfile._types import Readable
 from ptfile.errors import UnsupportedError
-from ptfile.sources.base import Closing, check_range, cut_off
+from ptfile.sources.base import Closing, check_range, closed_error, cut_off
 from ptfile.sources.local import READ_MAX
 
 
@@ -21,7 +21,7 @@ class FileObjectSource(Closing):
     file is the caller's: closing the source doesn't close it.
     """
 
-    __slots__ = ("_file", "_lock", "_start", "name", "size")
+    __slots__ = ("_file", "_is_closed", "_lock", "_start", "name", "size")
 
     def __init__(self, file: Readable) -> None:
         """Measure it. Raises UnsupportedError if it cannot seek, TypeError if it is a text file."""
@@ -29,6 +29,7 @@ class FileObjectSource(Closing):
             raise TypeError(f"{name_of(file)} is open as text: open it with mode 'rb'")
         self._file = file
         self._lock = threading.Lock()
+        self._is_closed = False
         self.name = name_of(file)
         try:
             self._start = file.tell()
@@ -59,6 +60,8 @@ class FileObjectSource(Closing):
         length = target.nbytes
         check_range(self.name, self.size, offset, length)
         with self._lock:
+            if self._is_closed:
+                raise closed_error(self.name)
             self._file.seek(self._start + offset)
             done = 0
             while done < length:
@@ -66,6 +69,9 @@ class FileObjectSource(Closing):
                 if got == 0:
                     raise cut_off(self.name, offset + done, offset + length)
                 done += got
+
+    def close(self) -> None:
+        self._is_closed = True
 
     def leave_at(self, offset: int) -> None:
         """Put the file's own position at an offset of the source, for whoever reads on behind the checkpoint."""

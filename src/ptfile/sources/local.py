@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import threading
 
 from ptfile._types import Path
-from ptfile.errors import UnsupportedError
-from ptfile.sources.base import Closing, ConcurrentSource, check_range, cut_off
+from ptfile.errors import FormatError, UnsupportedError
+from ptfile.sources.base import Closing, ConcurrentSource, check_range, closed_error, cut_off
 
 READ_MAX = 1 << 30
 """Bytes asked of the system in one call. Linux moves at most 0x7ffff000 in one, macOS refuses 2 GiB and more."""
@@ -26,7 +25,7 @@ _HAS_POSITIONED_READS = hasattr(os, "preadv")
 class LocalSource(Closing, ConcurrentSource):
     """A regular file, by path. Threads read at once where the system has positioned reads (not Windows)."""
 
-    __slots__ = ("_file", "_lock", "_whole", "name", "size")
+    __slots__ = ("_file", "_lock", "_whole", "_written", "name", "size")
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises OSError as `open` does, UnsupportedError for what is no regular file."""
@@ -38,7 +37,9 @@ class LocalSource(Closing, ConcurrentSource):
         # Looked at before it is opened: opening a FIFO waits for a writer that may never come.
         check_regular(self.name, os.stat(self.name))
         self._file = os.open(self.name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        self.size = os.fstat(self._file).st_size
+        status = os.fstat(self._file)
+        self.size = status.st_size
+        self._written = status.st_mtime_ns
 
     def read(self, offset: int, length: int) -> memoryview:
         check_range(self.name, self.size, offset, length)
@@ -73,6 +74,10 @@ class LocalSource(Closing, ConcurrentSource):
             if got == 0:  # the file has shrunk since it was opened
                 raise cut_off(self.name, offset + done, offset + length)
             done += got
+        # Who writes into the file instead of replacing it gives its readers a mixture of two.
+        status = os.fstat(self._file)
+        if (status.st_size, status.st_mtime_ns) != (self.size, self._written):
+            raise FormatError("the file was changed while it was open", fix="Open it again", file=self.name)
 
     def _read_some(self, offset: int, target: memoryview) -> int:
         if _HAS_POSITIONED_READS:
@@ -85,8 +90,7 @@ class LocalSource(Closing, ConcurrentSource):
 
     def _check_open(self) -> None:
         if self._file < 0:
-            problem = "the file is closed: read what you need of it before"
-            raise OSError(errno.EBADF, problem, self.name)
+            raise closed_error(self.name)
 
     def fileno(self) -> int:
         """The open file, for those who have the system copy from it. Raises OSError if it is closed."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ptfile._types import Buffer
-from ptfile.sources.base import Closing, Source, ViewSource, check_range
+from ptfile.sources.base import Closing, DistantSource, Source, ViewSource, announce, check_range
 from ptfile.sources.memory import MemorySource
 
 
@@ -29,8 +31,18 @@ class PartSource(Closing):
         self._whole.read_into(self._start + offset, target)
 
 
+class DistantPart(PartSource, DistantSource):
+    """A part of a source that is far away."""
+
+    __slots__ = ()
+
+    def will_read(self, ranges: Iterable[tuple[int, int]]) -> None:
+        announce(self._whole, ((self._start + first, self._start + last) for first, last in ranges))
+
+
 def part_of(whole: Source, start: int, size: int, name: str) -> Source:
     """The part as a source: one that gives views where the whole does."""
     if isinstance(whole, ViewSource):
-        return MemorySource(whole.view(start, size), name)
-    return PartSource(whole, start, size, name)
+        return MemorySource(whole.view(start, size), name, is_mapped=whole.is_mapped)
+    kind = DistantPart if isinstance(whole, DistantSource) else PartSource
+    return kind(whole, start, size, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ptfile._types import Buffer
-from ptfile.sources.base import Closing, Source, check_range
+from ptfile.sources.base import Closing, DistantSource, Source, ViewSource, check_range
 
 _PASS_THROUGH = 64 << 10
 """Reads of this many bytes and more gain nothing from a window."""
@@ -52,3 +52,8 @@ class ReadAhead(Closing):
     def close(self) -> None:
         self._window = (0, memoryview(b""))
         self._source.close()
+
+
+def near(source: Source) -> Source:
+    """A source for small reads: itself, if it is in memory or fetches ahead in a way of its own."""
+    return source if isinstance(source, (ViewSource, DistantSource)) else ReadAhead(source)

@@ -37,13 +37,20 @@ class StreamSource(Closing):
     def peek(self, length: int) -> bytes:
         """The next bytes, which will be read again: fewer than `length` only if the stream ends before."""
         if len(self._ahead) < length:
-            self._ahead += self._take(length - len(self._ahead))
+            self._ahead += self._take(length - len(self._ahead), bytearray())
         return self._ahead[:length]
 
     def look(self) -> bytes:
         """What has arrived, without taking it off the stream; nothing if the stream has no way to tell."""
         peek = getattr(self._file, "peek", None)
         return self._ahead or (bytes(peek(1)) if callable(peek) else b"")
+
+    def rest(self) -> bytearray:
+        """All that is still to come, and what has been looked at without taking it off."""
+        data, self._ahead = bytearray(self._ahead), b""
+        self._take(sys.maxsize, data)
+        self._position += len(data)
+        return data
 
     def read(self, offset: int, length: int) -> memoryview:
         if offset != self._position:
@@ -52,7 +59,7 @@ class StreamSource(Closing):
             )
         data = bytearray(self._ahead[:length])
         self._ahead = self._ahead[len(data) :]
-        data += self._take(length - len(data))
+        self._take(length - len(data), data)
         self._position += len(data)
         if len(data) < length:
             raise cut_off(self.name, self._position, offset + length)
@@ -61,11 +68,11 @@ class StreamSource(Closing):
     def read_into(self, offset: int, target: memoryview) -> None:
         target[:] = self.read(offset, target.nbytes)
 
-    def _take(self, length: int) -> bytearray:
-        """Bytes off the stream: fewer only at its end."""
-        data = bytearray()
-        while len(data) < length:
-            wanted = min(length - len(data), _PIECE)
+    def _take(self, length: int, data: bytearray) -> bytearray:
+        """Add so many bytes off the stream to these: fewer only at its end."""
+        end = len(data) + length
+        while len(data) < end:
+            wanted = min(end - len(data), _PIECE)
             piece = self._file.read(wanted)
             if isinstance(piece, str):
                 raise TypeError(f"{self.name} gives text: open it as binary")

@@ -92,7 +92,8 @@ def from_numpy(array: npt.NDArray[Any]) -> Tensor:
     if array.size == 0:
         return Tensor(Storage(b""), dtype, 0, array.shape, stride)
     reach = strides.extent(array.shape, stride)
-    run = np.lib.stride_tricks.as_strided(array.view(np.ndarray), (reach,), (array.itemsize,))
+    raw = array.view(np.ndarray).view((np.void, array.itemsize))  # numpy makes no strided views of ml_dtypes' elements
+    run = np.lib.stride_tricks.as_strided(raw, (reach,), (array.itemsize,))
     return Tensor(Storage(run), dtype, 0, array.shape, stride)
 
 

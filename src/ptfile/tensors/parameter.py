@@ -39,7 +39,7 @@ class Parameter(Tensor):
         return cast("torch.nn.Parameter", give_attributes(self.python_side, parameter))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.data, self.requires_grad)
+        return type(self), (self.data, self.requires_grad), self.python_state()
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -51,6 +51,10 @@ class Attributed:
                 found.update(part)
         return found
 
+    def python_state(self) -> tuple[None, dict[str, PythonSide]] | None:
+        """For `__reduce__`: what a copy has to be given beside its arguments."""
+        return (None, {"python_side": self.python_side}) if self.python_side else None
+
     def __getattr__(self, name: str) -> Any:
         # Only names that the class lacks come here.
         if not name.startswith("__") and name != "python_side" and name in self.attributes:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
+from ptfile.tensors.blocks import NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ class Origin(Protocol):
 
     def pieces(self) -> Iterator[Bytes]:
         """All of them, from front to back, none of which is kept. Raises FormatError, at the end, if they are wrong."""
+
+
+ALIGNMENT = 64
+"""Of memory, in bytes: c10/core/alignment.h, gAlignment."""
+_WORTH_ALIGNING = 4 << 10
 
 
 class Storage:
@@ -164,6 +170,20 @@ class Storage:
             return self._origin.pieces()
         return (self.peek(start, min(start + _PIECE, self._nbytes)) for start in range(0, self._nbytes, _PIECE))
 
+    def is_read_in_parts(self, nbytes: int) -> bool:
+        """Whether so many of its bytes are read without the others: it is in a file, large, and that is not all."""
+        return self._data is None and self._fetch_range is not None and NEAR < self._nbytes > nbytes
+
+    def fresh(self) -> Storage:
+        """The bytes for whoever does not want them kept here: read and checked now, as a storage of its own.
+
+        The storage itself, if it is in memory already.
+        """
+        fetch = self._fetch
+        if self._data is not None or fetch is None:
+            return self
+        return Storage(fetch() if self._fetch_range is None else self.peek(0, self._nbytes), self.device)
+
     def part(self, start: int, stop: int) -> Storage:
         """The bytes from `start` to `stop` as a storage: in the same memory, or not read either."""
         if self.is_loaded:
@@ -269,6 +289,18 @@ class TypedStorage:
         name = self.dtype.storage_class or "TypedStorage"
         unread = "" if self.storage.is_loaded else ", not read"
         return f"<ptfile.{name} of {self.numel()} elements, dtype={self.dtype}, device={self.device!r}{unread}>"
+
+
+def empty_bytes(nbytes: int) -> Bytes:
+    """Memory to read into. Where there is enough for that to matter it begins at a multiple of 64.
+
+    So does PyTorch's, and JAX can share no other.
+    """
+    if nbytes < _WORTH_ALIGNING:
+        return np.empty(nbytes, np.uint8)
+    memory = np.empty(nbytes + ALIGNMENT - 1, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + nbytes]
 
 
 def interpret(data: Bytes, dtype: DType) -> npt.NDArray[Any]:

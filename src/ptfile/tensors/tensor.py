@@ -14,12 +14,14 @@ from ptfile.errors import LimitError, TensorError, UnsupportedError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.operators import NumpyProtocols
 from ptfile.tensors.python_side import give_attributes
-from ptfile.tensors.storage import Storage, import_torch, interpret, python_values
+from ptfile.tensors.reading import as_array, bytes_of_view
+from ptfile.tensors.storage import Bytes, Storage, import_torch, interpret, python_values
 from ptfile.tensors.view import View, ints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import jax
     import torch
 
     from ptfile.tensors.dtypes import DType
@@ -63,7 +65,8 @@ class Tensor(View, NumpyProtocols):
         """The elements as a numpy array in the same memory; `requires_grad` does not matter.
 
         The array is read-only if the storage is, if several indexes are one element (an expanded tensor), and if it had
-        to be a copy: bool bytes other than 0 and 1 are no bools to numpy, and are corrected. Raises UnsupportedError
+        to be a copy: bool bytes other than 0 and 1 are no bools to numpy, and are corrected; and of an open checkpoint,
+        a view of part of a large storage that has not been read is read alone (docs/open.md). Raises UnsupportedError
         for a dtype numpy lacks, TensorError if the conj or neg flag is set.
         """
         if self._conj or self._neg:
@@ -81,15 +84,21 @@ class Tensor(View, NumpyProtocols):
         if self._dtype is not dtypes.bool:
             return self._strided(self._dtype.numpy)
         # Look at no more than the bytes that the view reaches, which are few even if its elements are very many.
-        reached = self._storage.data[self._offset :][: strides.extent(self._shape, self._stride)]
-        return _as_array(interpret(reached, dtypes.bool), dtypes.bool.numpy, 0, self._shape, self._stride)
+        data, offset, stride = self._bytes()
+        reached = data[offset:][: strides.extent(self._shape, stride)]
+        return as_array(interpret(reached, dtypes.bool), dtypes.bool.numpy, 0, self._shape, stride)
 
     def raw_array(self) -> npt.NDArray[Any]:
         """The elements as bytes without a meaning: enough to copy them, whatever the dtype."""
         return self._strided(np.dtype((np.void, self.itemsize)))
 
     def _strided(self, element: np.dtype[Any]) -> npt.NDArray[Any]:
-        return _as_array(self._storage.data, element, self._offset, self._shape, self._stride)
+        data, offset, stride = self._bytes()
+        return as_array(data, element, offset, self._shape, stride)
+
+    def _bytes(self) -> tuple[Bytes, int, strides.Ints]:
+        """Bytes in memory, and the offset and strides with which they hold the elements."""
+        return bytes_of_view(self._storage, self._offset, self._shape, self._stride, self.itemsize)
 
     def values_array(self) -> npt.NDArray[Any]:
         """The values for reading, conj and neg resolved: an array that may share the memory or be a copy."""
@@ -163,6 +172,17 @@ class Tensor(View, NumpyProtocols):
             tensor = package._neg_view(tensor)  # noqa: SLF001  (there is no public way)
         tensor.requires_grad_(self._requires_grad)
         return cast("torch.Tensor", give_attributes(self.python_side, tensor))
+
+    def jax(self, *, narrow: bool = False) -> jax.Array:
+        """The elements as a JAX array, in the same memory where JAX can: do not write to the tensor then.
+
+        narrow: whether 64-bit elements become 32-bit ones while JAX's own 64-bit types are off, rather than an error.
+        Raises UnsupportedError if JAX is missing or has no such dtype, TensorError for numbers that narrow ones cannot
+        hold, or if the conj or neg flag is set.
+        """
+        from ptfile.tensors.jax_arrays import jax_array
+
+        return jax_array(self.numpy(), narrow=narrow)
 
     # Copies -------------------------------------------------------------------------------------------------------
 
@@ -329,24 +349,13 @@ class Tensor(View, NumpyProtocols):
     def __reduce__(self) -> tuple[Any, ...]:
         # The storage is an object of its own in a pickle or a deepcopy, so views that share it still do afterwards.
         flags = (self._requires_grad, self._conj, self._neg)
-        return (type(self), (self._storage, self._dtype, self._offset, self._shape, self._stride, *flags))
+        place = (self._storage, self._dtype, self._offset, self._shape, self._stride, *flags)
+        return (type(self), place, self.python_state())
 
     def __repr__(self) -> str:
         from ptfile.tensors.text import tensor_text
 
         return tensor_text(self)
-
-
-def _as_array(
-    data: npt.NDArray[Any], element: np.dtype[Any], offset: int, shape: strides.Ints, stride: strides.Ints
-) -> npt.NDArray[Any]:
-    try:
-        if 0 in shape:
-            return np.empty(shape, element)  # its offset may lie outside the storage
-        places = [step * element.itemsize for step in stride]
-        return np.ndarray(shape, element, data, offset * element.itemsize, places)
-    except ValueError as error:
-        raise TensorError(f"numpy cannot hold a tensor of sizes {shape} and strides {stride}: {error}") from error
 
 
 def check_range(values: Any, element: np.dtype[Any]) -> None:

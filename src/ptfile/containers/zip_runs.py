@@ -1,0 +1,127 @@
+"""The contents of many small records that are read one behind the other, as those of a checkpoint are.
+
+To look at each header on its own takes longer than all the rest. Here one read brings many records, and numpy compares
+their headers with the directory side by side. Only headers as PyTorch writes them pass; all others are left to those
+who look at one at a time, and who say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import takewhile
+
+import numpy as np
+import numpy.typing as npt
+
+from ptfile.containers import zip_structs as zs
+from ptfile.containers.zip_directory import Directory, Record
+from ptfile.sources.base import Source
+
+SMALL = 4 << 10
+"""Bytes of a record that are small."""
+_FIRST, _MOST = 64, 8_192
+"""Records in a run: each has twice as many as the one before, as long as they are asked for in order."""
+_MOST_BYTES = 4 << 20
+
+_HEADER = np.dtype(
+    [
+        ("signature", "<u4"), ("needed", "<u2"), ("flags", "<u2"), ("method", "<u2"), ("time", "<u4"), ("crc", "<u4"),
+        ("packed", "<u4"), ("size", "<u4"), ("name_length", "<u2"), ("extra_length", "<u2"),
+    ]
+)  # fmt: skip
+"""`zip_structs.LOCAL`, for numpy."""
+_EXTRA = np.dtype([("kind", "<u2"), ("length", "<u2")])
+_SIGNATURE = int.from_bytes(zs.LOCAL_SIGNATURE, "little")
+
+
+class Runs:
+    """The small records of one file. Threads may share it: a run is replaced whole."""
+
+    def __init__(self, source: Source, directory: Directory) -> None:
+        self._source = source
+        self._offsets = directory.header_offsets
+        self._end = directory.offset
+        self._by_name = directory.records
+        self._in_order: list[Record] = []
+        self._count = 0
+        self._behind = 0
+        """The number of the record behind the last one that was asked for, or that is in the run."""
+        self._contents: dict[int, memoryview] = {}
+        """Of the records in the run, by the offset of their headers."""
+        self._is_off = len(directory.records) != len(directory.header_offsets)  # there are folders among them
+
+    def content(self, record: Record) -> memoryview | None:
+        """The content of a stored record, whose checksum nobody has compared; None: look at it by itself."""
+        content = self._contents.get(record.header_offset)
+        if content is None and not self._is_off:
+            number = bisect_left(self._offsets, record.header_offset)
+            if number == self._behind:
+                self._read(number)
+                content = self._contents.get(record.header_offset)
+            else:
+                self._behind, self._count = number + 1, 0
+        return content
+
+    def _read(self, first: int) -> None:
+        """The next run."""
+        self._in_order = self._in_order or list(self._by_name.values())
+        self._count = min(max(2 * self._count, _FIRST), _MOST)
+        start = self._offsets[first]
+        ends = (*self._offsets[first + 1 : first + 1 + self._count], self._end)
+        ends = tuple(takewhile(lambda end: end - start <= _MOST_BYTES, ends[: self._count]))
+        self._behind = first + max(len(ends), 1)
+        records = self._in_order[first : first + len(ends)]
+        if not records:
+            return
+        data = self._source.read(start, ends[-1] - start)
+        places = payloads(np.frombuffer(data, np.uint8), start, records, ends)
+        view = memoryview(data)
+        self._contents = {
+            record.header_offset: view[place : place + record.size]
+            for record, place in zip(records, places, strict=True)
+            if place >= 0
+        }
+        self._is_off = 2 * len(self._contents) < len(records)  # another program's, or damaged all over
+
+
+def payloads(data: npt.NDArray[np.uint8], start: int, records: Sequence[Record], ends: Sequence[int]) -> Sequence[int]:
+    """Where in the data the payloads of records begin; -1 for those whose headers have to be looked at one by one.
+
+    data: the file from byte `start`, where the first header is, to the end of the last record. ends: of each record.
+    A place is given for a stored record of some bytes whose header is as PyTorch writes it, with the record's name, and
+    which ends with its descriptor where it should.
+    """
+    names = "".join([record.name for record in records])
+    if not names.isascii():
+        return [-1] * len(records)
+    lengths = np.fromiter((len(record.name) for record in records), np.int64, len(records))
+    sizes = np.fromiter((record.size for record in records), np.int64, len(records))
+    methods = np.fromiter((record.method for record in records), np.int64, len(records))
+    at = np.fromiter((record.header_offset for record in records), np.int64, len(records)) - start
+    behind = at + zs.LOCAL.size
+    headers = data[at[:, None] + np.arange(zs.LOCAL.size)].view(_HEADER)[:, 0]
+    # Of the names, all letters at once: where each is in the data, one name behind the other.
+    letters = np.arange(len(names)) + np.repeat(behind - (np.cumsum(lengths) - lengths), lengths)
+    same = np.frombuffer(names.encode(), np.uint8) == data[letters]
+    as_named = np.logical_and.reduceat(same, np.cumsum(lengths) - lengths)
+    extras = data[np.minimum(behind + lengths, data.size - _EXTRA.itemsize)[:, None] + np.arange(_EXTRA.itemsize)]
+    extras = extras.view(_EXTRA)[:, 0]
+    places = behind + lengths + headers["extra_length"]
+    is_plain = (
+        (headers["signature"] == _SIGNATURE)
+        & (headers["flags"] == zs.FLAG_UTF8 | zs.FLAG_DESCRIPTOR)
+        & (headers["method"] == zs.STORED)
+        & (methods == zs.STORED)
+        & (headers["crc"] == 0)
+        & (headers["packed"] == 0)
+        & (headers["size"] == 0)
+        & (headers["name_length"] == lengths)
+        & as_named
+        & (extras["kind"] == zs.PADDING_EXTRA)
+        & (extras["length"] + np.int64(_EXTRA.itemsize) == headers["extra_length"])
+        & (sizes > 0)
+        & (places + sizes + zs.DESCRIPTOR.size == np.asarray(ends) - start)
+        & (np.asarray(ends) < zs.MAX32)
+    )
+    return np.where(is_plain, places, -1).tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,108 @@
+"""What a URL is, whose it is, and how it is called where others can see it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeAlias, TypeGuard
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from ptfile.errors import UnsupportedError
+
+StorageOptions: TypeAlias = "Mapping[str, Any] | None"
+"""How to open a store: its endpoint, its region, that requests are not signed. For s3, gs, az and http these are the
+keywords of obstore's `from_url`, for others those of fsspec's file system."""
+
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"})
+WEB = frozenset({"http", "https"})
+
+_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*([a-z][a-z0-9+.-]+)://")
+"""A scheme has two letters or more: `c:` is a drive. fsspec puts one file system into another by `::`."""
+_USER = re.compile(r"(?<=://)[^/?#\s]*:[^/?#\s]*@")
+_QUERY = re.compile(r"[?#][^\s\"')>]*")
+_MOST_TEXT = 200
+
+
+def is_url(f: object) -> TypeGuard[str]:
+    """Whether a text is a URL, and no path. What is no text is none: `pathlib.Path("s3://x")` is the local `s3:/x`.
+
+    >>> is_url("s3://bucket/model.pt"), is_url("C:/model.pt"), is_url("./s3://x")
+    (True, False, False)
+    """
+    return isinstance(f, str) and _URL.match(f) is not None
+
+
+def is_file_url(f: object) -> TypeGuard[str]:
+    """Whether a text is the URL of a file on this machine."""
+    return isinstance(f, str) and f.startswith("file://")
+
+
+def scheme_of(url: str) -> str:
+    """The scheme; that of a chain of fsspec's is the whole chain of them.
+
+    >>> scheme_of("s3://bucket/model.pt"), scheme_of("filecache::hf://org/model.pt")
+    ('s3', 'filecache::hf')
+    """
+    return url.partition("://")[0]
+
+
+def local_path(url: str) -> str:
+    """The path that a `file://` URL stands for. Raises OSError for one of another machine."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise OSError(errno.EINVAL, "a file URL has three slashes before its path, or is on another machine", url)
+    return url2pathname(parts.path)
+
+
+def split(url: str) -> tuple[str, str]:
+    """The bucket or container as a URL, and the key in it, which is taken as it stands: nothing is unescaped.
+
+    Raises IsADirectoryError where there is no key.
+
+    >>> split("s3://bucket/runs/7/a b%20c.pt")
+    ('s3://bucket', 'runs/7/a b%20c.pt')
+    """
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    if not bucket or not key or key.endswith("/"):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), redacted(url))
+    return f"{scheme}://{bucket}", key
+
+
+def redacted(text: str) -> str:
+    """A URL, or a text with some in it, without what may be secret: a password, the query of a signed URL.
+
+    >>> redacted("https://me:pass@host/model.pt?X-Amz-Signature=1234")
+    'https://…@host/model.pt?…'
+    """
+    return _QUERY.sub("?…", _USER.sub("…@", text)) if "://" in text else text
+
+
+def reason(error: BaseException) -> str:
+    """What a library says about a failure, in one short line without secrets."""
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return redacted(line)[:_MOST_TEXT]
+
+
+@contextmanager
+def _needs(url: str, *, package: str, extra: str) -> Iterator[None]:
+    """Raise UnsupportedError for what is imported here if the package is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        problem = f"{scheme_of(url)}:// is read and written by {package}, which is not installed"
+        raise UnsupportedError(problem, fix=f"Install it: pip install 'ptfile[{extra}]'", file=redacted(url)) from error
+
+
+needs_obstore = partial(_needs, package="obstore", extra="remote")
+needs_fsspec = partial(_needs, package="fsspec", extra="fsspec")
+
+
+def changed(name: str) -> OSError:
+    """The error for a file that is not the one that was opened."""
+    return OSError(errno.ESTALE, "it has changed since it was opened: open it again", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import re
@@ -331,6 +332,16 @@ def test_a_file_of_the_library_becomes_a_dict_of_tensors(tmp_path: Path) -> None
         name: array.tolist() for name, array in arrays.items()
     }
     assert report.unkept == ("title",)
+
+
+@pytest.mark.parametrize("to", OTHERS)
+def test_a_file_object_is_read_from_where_it_stands(to: str, tmp_path: Path) -> None:
+    """The library gets the header of a safetensors file alone."""
+    ptfile.save(model(), tmp_path / "x.pt")
+    ptfile.convert(tmp_path / "x.pt", tmp_path / f"x.{to}")
+    (tmp_path / "y").mkdir()
+    ptfile.convert(io.BytesIO((tmp_path / f"x.{to}").read_bytes()), tmp_path / "y/x.pt")
+    assert (tmp_path / "y/x.pt").read_bytes() == (tmp_path / "x.pt").read_bytes()
 
 
 def test_numpy_reads_what_is_written(tmp_path: Path) -> None:

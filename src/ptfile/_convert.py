@@ -14,7 +14,7 @@ from isal import isal_zlib
 
 from ptfile._collector import paused_collector
 from ptfile._digest import Digester
-from ptfile._types import Path
+from ptfile._types import Path, Readable
 from ptfile.conversion import npz_format, safetensors_format
 from ptfile.conversion.describing import describe
 from ptfile.conversion.placing import Entry, View, is_plain, view_of
@@ -24,8 +24,9 @@ from ptfile.errors import FormatError, located
 from ptfile.formats.streamed import StreamedStorages, streamed_save
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sinks import FileSink, Sink
+from ptfile.sinks import FileSink, Sink, open_sink
 from ptfile.sources import LocalSource, open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.elements import element_bytes
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.reach import reached
@@ -68,7 +69,7 @@ class Conversion:
 
 
 def convert(
-    src: Path,
+    src: Path | Readable,
     dst: Path,
     *,
     to: Format | None = None,
@@ -77,6 +78,7 @@ def convert(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Write what is in a checkpoint to a file of another format: `.pt`, `.safetensors` or `.npz`.
@@ -86,14 +88,16 @@ def convert(
     bytes are written once. Converted back, the tree is the same again (docs/convert-and-edit.md). Files without such
     a note, of whatever program, become a dict of tensors.
 
-    src: a path; the format is told by the bytes. Nothing that the file names is run.
-    dst: a path, which is written as `save` writes, all of it or nothing.
+    src: a path, a URL, or a binary file object that can seek; the format is told by the bytes. Nothing that the file
+        names is run.
+    dst: a path or a URL, which is written as `save` writes, all of it or nothing.
     to: the format of `dst`; None: the one that its name ends in.
     leave_out: leave out what has no form in the other format, such as objects of unknown classes, instead of raising an
         error: their keys go from dicts, and elsewhere None takes their place. They are named in the result.
     verify: read the new file once more before it takes its place, and compare all that it says with the old one, the
-        elements of tensors by a CRC-32. What cannot be read again, such as a pipe, is not verified.
+        elements of tensors by a CRC-32. What cannot be read before it is in place, a pipe or a URL, is not verified.
     encoding, errors: how to read the strings of Python 2, as in `load`.
+    storage_options: how to open the stores that URLs are in, as in `load`.
     progress: is called with the bytes that are done and those to do, again and again.
 
     Takes memory for the pickle or header and for a piece of a tensor; for all of a tensor whose elements do not lie row
@@ -108,14 +112,14 @@ def convert(
         raise ValueError(message)
     text = Python2Text(encoding, errors)
     watch = _Watch(progress)
-    with open_source(src, mmap=False) as source, located(file=source.name):
+    with open_source(src, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         with paused_collector():
             opened = read_tree(source, limits, text)
             prepared = _prepare(opened.root, target, dst, watch, limits, leave_out=leave_out)
         watch.total = prepared.nbytes * (2 if verify else 1)
-        with FileSink(dst) as sink:
+        with open_sink(dst, storage_options=storage_options) as sink:
             prepared.write(sink)
-            again = sink.unfinished if verify else None
+            again = sink.unfinished if verify and isinstance(sink, FileSink) else None
             if again is not None:
                 with LocalSource(again) as written, located(file=os.fspath(dst)):
                     _compare(prepared.expected(), read_tree(written, limits, text).root, watch, written.size)

@@ -22,8 +22,9 @@ from ptfile.formats.streamed import CopiedStorages, streamed_save
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.vm import Python2Text
-from ptfile.sinks import FileSink
+from ptfile.sinks import open_sink
 from ptfile.sources import open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.python_side import Attributed
 
@@ -62,15 +63,16 @@ def edit(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Edit:
     r"""Write a checkpoint made of parts of another, in the bytes in which `save` would write that object.
 
     Names are those of `ptfile ls`. In a pattern `*` stands for any characters, `?` for any one, and all else for
     itself; what it describes is meant with all that is in it. Things are done in the order of the arguments:
 
-    src: a path, or several, whose dicts are merged: what two of them have at one place is an error, unless both are
-        dicts or the same plain value. Files of the formats that `convert` reads will do.
-    dst: a path, which may be that of `src`, and is written as `save` writes, all of it or nothing.
+    src: a path or a URL, or several, whose dicts are merged: what two of them have at one place is an error, unless
+        both are dicts or the same plain value. Files of the formats that `convert` reads will do.
+    dst: a path or a URL, which may be that of `src`, and is written as `save` writes, all of it or nothing.
     root: the name of what shall be the whole object, such as "model"; of each source.
     keep: patterns of what shall stay. What they do not describe goes, but for what stands beside the keys of dicts
         that stay, such as the `_metadata` of a state dict.
@@ -79,6 +81,7 @@ def edit(
         replaced. A key is the last part of a name: that of `model.module.a.weight` in `model` is `module.a.weight`.
     cast: a dtype, or dtypes by patterns of names, for floating point tensors; others stay as they are. Numbers that are
         too large become infinite, or what the dtype has in place of it. Tensors that share a storage are cast together.
+    storage_options: how to open the stores that URLs are in, as in `load`.
 
     Storages that stay as they are go from file to file as whole records, on Linux without passing through the memory
     of this process. Their checksums go with them: damage in `src` is damage in `dst`, and is found there as it is here.
@@ -103,7 +106,7 @@ def edit(
     with ExitStack() as stack, paused_collector():
         trees = []
         for path in sources:
-            source = stack.enter_context(open_source(path, mmap=False))
+            source = stack.enter_context(open_source(path, mmap=False, storage_options=storage_options))
             trees.append(
                 (source.name, _below(read_tree(source, limits, Python2Text(encoding, errors)).root, root, limits))
             )
@@ -113,7 +116,7 @@ def edit(
             value, report = _changed(trees, keep, drop, rename or {}, wanted, limits)
             storages = CopiedStorages()
             prepared = streamed_save(value, dst, storages)
-        with FileSink(dst) as sink:
+        with open_sink(dst, storage_options=storage_options) as sink:
             prepared.write(sink)
     names = tuple(name for name, _ in trees)
     return Edit(files=names, out=target, nbytes=prepared.nbytes, copied=storages.copied, **report)

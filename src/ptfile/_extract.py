@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from ptfile._collector import paused_collector
 from ptfile._names import distinct
 from ptfile._tree import walk
-from ptfile._types import Path, Writable
+from ptfile._types import Path, Readable, Writable
 from ptfile.conversion.npz_format import npy_head
 from ptfile.conversion.placing import Entry
 from ptfile.conversion.reading import read_tree
@@ -19,8 +18,9 @@ from ptfile.editing.casting import as_dtype, floating_dtype
 from ptfile.errors import UnsupportedError, located
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sinks import FileSink, Sink, StreamSink
+from ptfile.sinks import open_sink
 from ptfile.sources import open_source
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.create import from_numpy
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.parameter import Parameter
@@ -43,7 +43,7 @@ class Extraction:
 
 
 def extract(
-    src: Path,
+    src: Path | Readable,
     name: str,
     dst: Path | Writable,
     *,
@@ -51,15 +51,17 @@ def extract(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
 ) -> Extraction:
     """Write one tensor of a checkpoint as a `.npy` file, which `numpy.load` reads.
 
-    src: a path, of a file of any of the formats that `convert` reads.
+    src: a path, a URL, or a binary file object that can seek, of a file of any of the formats that `convert` reads.
     name: of the tensor, or of a numpy array, as `ptfile ls` gives it.
-    dst: a path, which is written as `save` writes, or an object with `write` and `flush`.
+    dst: a path or a URL, which is written as `save` writes, or an object with `write` and `flush`.
     dtype: what to convert a floating point tensor to. bfloat16 and the 8-bit ones need another one: numpy knows them
         only together with other packages, and float32 holds each of their numbers exactly.
     encoding, errors: how to read the strings of Python 2, as in `load`.
+    storage_options: how to open the stores that URLs are in, as in `load`.
 
     Takes memory for a piece of the tensor; for all of it, if its elements do not lie row by row. Its checksum is
     verified.
@@ -75,8 +77,8 @@ def extract(
     array([1.5, 2.5], dtype=float32)
     """
     target = None if dtype is None else floating_dtype(dtype)
-    sink: Sink = FileSink(dst) if isinstance(dst, str | os.PathLike) else StreamSink(dst)
-    with open_source(src, mmap=False) as source, located(file=source.name):
+    sink = open_sink(dst, storage_options=storage_options)
+    with open_source(src, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         with paused_collector():
             tensor = _tensor(_find(read_tree(source, limits, Python2Text(encoding, errors)).root, name, limits), name)
         if target is not None:

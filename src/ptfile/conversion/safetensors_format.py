@@ -7,7 +7,9 @@ at once; what it writes for the same tensors are the same bytes. Files that are 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -152,9 +154,12 @@ def read(source: Source, limits: Limits) -> tuple[dict[str, Tensor], dict[str, s
     """
     if sys.byteorder != "little":
         raise UnsupportedError("safetensors files are read and written on little-endian machines only")
-    _check(source)
     length = int.from_bytes(bytes(source.read(0, _LENGTH)), "little")
-    said = read_json(bytes(source.read(_LENGTH, length)).decode(), limits)
+    if length > _LARGEST_HEADER:
+        raise FormatError(f"it is no sound safetensors file (a header of {length} bytes)")
+    head = bytes(source.read(0, _LENGTH + length))
+    _check(source, head)
+    said = read_json(head[_LENGTH:].decode(), limits)
     metadata = said.pop(METADATA, None) or {}
     start = _LENGTH + length
     tensors = {}
@@ -178,17 +183,28 @@ def _type_of(name: str, code: str, shape: list[int]) -> tuple[DType, tuple[int, 
     return dtype, tuple(shape)
 
 
-def _check(source: Source) -> None:
+def _check(source: Source, head: bytes) -> None:
     """Have the library look at the file: header, dtypes, sizes, offsets without gaps."""
-    if not isinstance(source, LocalSource):
-        raise UnsupportedError("safetensors files are read by their path", fix="Save it to a file first")
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
         problem = "reading safetensors files takes the library of that name"
         raise UnsupportedError(problem, fix="pip install 'ptfile[safetensors]'") from error
-    try:
-        with safe_open(source.name, framework="numpy"):
-            pass
-    except SafetensorError as error:
-        raise FormatError(f"it is no sound safetensors file ({error})") from error
+
+    def look(path: str) -> None:
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except SafetensorError as error:
+            raise FormatError(f"it is no sound safetensors file ({error})") from error
+
+    if isinstance(source, LocalSource):
+        look(source.name)
+        return
+    # It reads by path. Of a file that is elsewhere it gets the header, and a hole in place of the tensors.
+    with tempfile.TemporaryDirectory(prefix="ptfile") as folder:
+        path = os.path.join(folder, "header")  # noqa: PTH118
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(head)
+            file.truncate(source.size)
+        look(path)

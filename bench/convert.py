@@ -71,7 +71,7 @@ def timed(folder: Path, way: str) -> tuple[float, int]:
         source, target, call = WAYS[way]
         out = folder / target
         command = [sys.executable, "-c", _WORK.format(call=call), folder / source, out]
-        answer = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split()
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout.split()
         seconds, grown = float(answer[0]), int(answer[1])
     out.unlink()
     return seconds, grown

@@ -8,9 +8,9 @@ tensor([0, 1, 2, 3, 4])
 """
 
 from ptfile._checkpoint import Checkpoint, open
-from ptfile._convert import Conversion, convert
+from ptfile._convert import convert
 from ptfile._digest import digest
-from ptfile._edit import Edit, edit
+from ptfile._edit import edit
 from ptfile._extract import Extraction, extract
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
@@ -18,6 +18,8 @@ from ptfile._repair import LostTensor, Repair, repair
 from ptfile._save import save
 from ptfile._scan import Scan, scan
 from ptfile._verify import Damage, Verification, verify
+from ptfile.conversion.report import Conversion
+from ptfile.editing.report import Edit
 from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, UnsafeError, UnsupportedError
 from ptfile.formats.modules import state_dict
 from ptfile.formats.scan_report import PickleReport, Problem, Verdict

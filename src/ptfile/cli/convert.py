@@ -15,10 +15,11 @@ from dataclasses import asdict
 
 import click
 
-from ptfile._convert import SUFFIXES, Conversion, convert
+from ptfile._convert import convert
 from ptfile.cli import text
 from ptfile.cli.printable import printable
 from ptfile.cli.verify import progress_bar
+from ptfile.conversion.report import SUFFIXES, Conversion
 from ptfile.errors import PtfileError
 
 MOST = 30

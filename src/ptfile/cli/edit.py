@@ -15,10 +15,11 @@ from dataclasses import asdict
 
 import click
 
-from ptfile._edit import Edit, edit
+from ptfile._edit import edit
 from ptfile.cli import text
 from ptfile.cli.convert import check_new
 from ptfile.cli.printable import printable
+from ptfile.editing.report import Edit
 from ptfile.errors import PtfileError
 
 MOST = 30

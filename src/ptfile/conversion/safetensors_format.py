@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -201,6 +200,8 @@ def _check(source: Source, head: bytes) -> None:
     if isinstance(source, LocalSource):
         look(source.name)
         return
+    import tempfile
+
     # It reads by path. Of a file that is elsewhere it gets the header, and a hole in place of the tensors.
     with tempfile.TemporaryDirectory(prefix="ptfile") as folder:
         path = os.path.join(folder, "header")  # noqa: PTH118

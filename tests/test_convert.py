@@ -188,6 +188,17 @@ def test_what_no_tensor_reaches_is_left_out_and_said(to: str, tmp_path: Path) ->
     assert (back.untyped_storage().nbytes(), back.tolist()) == (80, list(range(10, 20)))
 
 
+@pytest.mark.parametrize("to", OTHERS)
+def test_an_expanded_tensor_is_written_out_and_expanded_again(to: str, tmp_path: Path) -> None:
+    """Unless it is a few bytes that would be a terabyte."""
+    back = there_and_back({"x": ptfile.arange(3).as_strided((4, 3), (0, 1))}, tmp_path, to)["x"]
+    assert (back.stride(), back.untyped_storage().nbytes(), back.tolist()) == ((0, 1), 24, [[0, 1, 2]] * 4)
+    ptfile.save({"x": ptfile.arange(3).as_strided((1 << 40, 3), (0, 1))}, tmp_path / "x.pt")
+    with pytest.raises(ptfile.LimitError) as caught:
+        ptfile.convert(tmp_path / "x.pt", tmp_path / f"x.{to}")
+    assert caught.value.record == "x"
+
+
 def test_conjugated_tensors_are_resolved(tmp_path: Path) -> None:
     """Their values are in the file, which no other program could know to turn."""
     tensor = ptfile.tensor([1 + 2j, 3 - 4j])

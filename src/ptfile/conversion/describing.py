@@ -20,7 +20,7 @@ import numpy as np
 from ptfile._names import Attribute, Key, Path, Step, distinct, exact, join
 from ptfile.conversion import values
 from ptfile.conversion.placing import Entry, Place, place, view_of
-from ptfile.errors import TensorError, UnsupportedError
+from ptfile.errors import TensorError, UnsupportedError, located
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors import strides
 from ptfile.tensors.create import from_numpy
@@ -62,7 +62,7 @@ def describe(root: Any, *, objection: Objection, allows: Callable[[str], bool], 
     objection: what the format has against a dtype; allows: whether a tensor can have a name in it.
 
     Raises UnsupportedError, with names, for values that have no form, unless they are to be left out: then their keys
-    go, and in lists and tuples None takes their place.
+    go, and in lists and tuples None takes their place. LimitError for a huge view of a small storage.
     """
     taker = _Taker(objection)
     try:
@@ -73,6 +73,9 @@ def describe(root: Any, *, objection: Objection, allows: Callable[[str], bool], 
         raise _unsupported(taker.problems)
     places = place(found.tensor for found in taker.found)
     entries, blocks = _name(taker.found, places, allows)
+    for entry in entries:
+        with located(record=entry.name):
+            entry.tensor.afford(entry.tensor.nbytes)
     note: dict[str, Any] = {"version": VERSION, "root": tree}
     if blocks:
         note["storages"] = blocks

@@ -454,6 +454,19 @@ def test_a_value_without_a_form_is_an_error_that_names_it(value: Any, problem: s
     assert (back["a"], back["good"].tolist()) == (left, [1, 1])
 
 
+def test_what_nests_too_deep_is_an_error(tmp_path: Path) -> None:
+    """Some 150 levels are fine."""
+    deep: list[Any] = []
+    for _ in range(150):
+        deep = [deep, 1]
+    there_and_back(deep, tmp_path, "npz")
+    for _ in range(300):
+        deep = [deep, 1]
+    ptfile.save(deep, tmp_path / "x.pt")
+    with pytest.raises(ptfile.UnsupportedError, match="nested too deep"):
+        ptfile.convert(tmp_path / "x.pt", tmp_path / "x.npz")
+
+
 def test_an_error_does_not_list_a_thousand_names(tmp_path: Path) -> None:
     """The first ten, and how many there are more."""
     ptfile.save([defaultdict(list) for _ in range(1000)], tmp_path / "x.pt")

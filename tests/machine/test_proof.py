@@ -8,6 +8,7 @@ import random
 import time
 from collections import OrderedDict
 from typing import Any
+from unittest.mock import patch
 from zipfile import ZipFile
 
 import pytest
@@ -19,6 +20,7 @@ from ptfile.errors import PtfileError
 from ptfile.formats.storages import LoadedStorages
 from ptfile.formats.vocabulary import ROLES, find, policy
 from ptfile.limits import Limits
+from ptfile.machine import proof
 from ptfile.machine.fast import run_if_harmless
 from ptfile.machine.proof import is_harmless
 from ptfile.machine.vm import Machine
@@ -68,6 +70,23 @@ def training() -> dict[str, Any]:
     }
 
 
+def records(count: int) -> dict[str, Any]:
+    """Dicts with the same keys and others among them, in a list and by name."""
+    scalars: list[Any] = [0.5, 300, -1, None, True, 1 << 40, (), 7]
+
+    def record(number: int) -> dict[str, Any]:
+        made = {key: scalars[(number + place) % len(scalars)] for place, key in enumerate("abcde")}
+        if number % 50 == 7:
+            made["b"] = "a text"
+        if number % 50 == 9:
+            made = {key: made[key] for key in "edcba"}
+        if number % 50 == 11:
+            made[number] = number
+        return made
+
+    return {"list": [record(number) for number in range(count)], "dict": {f"r{n}": record(n) for n in range(count)}}
+
+
 HONEST: dict[str, Any] = {
     "tensor": ptfile.zeros(2, 3),
     "state_dict": state_dict(),
@@ -75,6 +94,7 @@ HONEST: dict[str, Any] = {
     "numbers": list(range(5_000)),
     "one": 1,
     "a thousand texts": {f"k{number}": number for number in range(1_000)},  # the last batch of which is empty
+    "records": records(3_000),
     "many dicts": [{"a": number, "b": "x"} for number in range(3_000)],
 }
 UNPROVED: dict[str, Any] = {
@@ -120,6 +140,23 @@ def test_what_pytorch_writes_is_proved_and_gives_what_the_vm_gives(case: str) ->
     value, is_run = fast(data)
     assert is_run
     assert pickled(value) == pickled(plainly(data)) == data
+
+
+def test_many_dicts_with_the_same_keys_are_learned() -> None:
+    """And read by one expression each from then on."""
+    data = pickled({"list": [dict.fromkeys("abc", number) for number in range(5_000)]})
+    with patch.object(proof, "record", wraps=proof.record) as learned:
+        assert is_harmless(data, ROLES)
+    assert learned.call_count == 1
+
+
+def test_only_so_many_kinds_of_dicts_are_learned() -> None:
+    """An expression takes longer to make than a few dicts to read."""
+    kinds = [dict.fromkeys([f"{kind}{key}" for key in "abc"], 1) for kind in range(20)]
+    data = pickled([dict(kind) for kind in kinds for _ in range(3)])
+    with patch.object(proof, "_WORTH_LEARNING", 2), patch.object(proof, "record", wraps=proof.record) as learned:
+        assert is_harmless(data, ROLES)
+    assert learned.call_count == 4
 
 
 @pytest.mark.parametrize("case", UNPROVED)
@@ -256,7 +293,7 @@ def outcome(run: Any, data: bytes) -> Any:
         return type(error), str(error)
 
 
-@given(case=st.sampled_from(["tensor", "state_dict", "training"]), seed=st.integers(0, 1 << 60))
+@given(case=st.sampled_from(["tensor", "state_dict", "training", "records"]), seed=st.integers(0, 1 << 60))
 @settings(max_examples=600, deadline=None)
 def test_a_changed_pickle_that_is_still_proved_gives_what_the_vm_gives(case: str, seed: int) -> None:
     """Bytes changed, taken out, doubled and moved at random, as a fuzzer does."""
@@ -276,12 +313,14 @@ def test_a_changed_pickle_that_is_still_proved_gives_what_the_vm_gives(case: str
             case _:
                 data[place : place + length] = data[other : other + length]
     changed = bytes(data)
-    value, is_run = fast(changed)
+    with patch.object(proof, "_WORTH_LEARNING", 2):
+        value, is_run = fast(changed)
     if is_run:
         assert outcome(lambda _: value, changed) == outcome(plainly, changed)
 
 
 PICKLES = {case: pickled(HONEST[case]) for case in ("tensor", "state_dict")}
+PICKLES["records"] = pickled(records(12))
 PICKLES["training"] = pickled({**training(), "loss": []})
 
 

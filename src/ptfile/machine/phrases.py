@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LONGEST_TEXT = 255
@@ -75,6 +76,16 @@ class Phrases:
     """An opcode without an argument."""
     result: re.Pattern[bytes]
     """A call with the three arguments in front of it."""
+
+
+def record(keys: Sequence[bytes]) -> re.Pattern[bytes]:
+    """A dict with these keys, each out of the memo, and plain values; in front of it its name, if it is in a dict.
+
+    Groups: the name with its PUT, the PUT, that of the dict.
+    """
+    items = b"".join([re.escape(key) + rb"(?:" + _PLAIN + rb")" for key in keys])
+    name = rb"(" + _TEXT[: -len(_A_PUT)] + rb"(" + _A_PUT + rb"))?"
+    return re.compile(name + rb"\}(" + _PUT + rb")\(" + items + rb"u", re.DOTALL)
 
 
 @functools.cache

@@ -13,13 +13,14 @@ prove, and the plain machine runs that. A proof says of a pickle that
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from operator import lt
 from typing import ClassVar
 
-from ptfile.machine.phrases import phrases
+from ptfile.machine.phrases import phrases, record
 
 
 class Role(Enum):
@@ -54,6 +55,9 @@ _SHORT = 16
 """Values in a tuple that may be taken out of the memo again."""
 DEEPEST = 100
 """Open marks."""
+_WORTH_LEARNING = 2_000
+"""Dicts with the same keys that the rest of a pickle may hold: fewer are read before an expression for them is made."""
+_MOST_LEARNED = 4
 _LONG_PUT = 5
 """Bytes of a LONG_BINPUT."""
 _PROTOCOLS = (b"\x80\x02", b"\x80\x03")
@@ -90,6 +94,9 @@ class _Proof:
         self._met: set[tuple[bytes, ...]] = set()  # what tensors have taken out of the memo, all together
         self._values = bytearray()  # kinds of the values above the innermost mark
         self._below: list[bytearray] = []  # those below each mark
+        self._keys: tuple[bytes, ...] = ()  # of the last dict with nothing but plain values
+        self._record: re.Pattern[bytes] | None = None  # more of such dicts
+        self._learned = 0
         self._numbers: dict[tuple[int, int], int] = {}  # keys that are no texts, by the place of their dict
 
     def run(self) -> None:
@@ -160,6 +167,8 @@ class _Proof:
             self._puts(puts)
             self._texts.update(map(_get, puts))
             _check(unknown.difference(puts, others) <= self._texts)
+        else:
+            self._look_for_records(references, match.start(), match.end())
         self._values += kinds
         self._position = match.end()
 
@@ -249,6 +258,31 @@ class _Proof:
     def _list(self) -> None:
         self._with_put(_LIST)
 
+    def _look_for_records(self, references: list[bytes], start: int, end: int) -> None:
+        """Learn the keys of a dict, when it has only plain values and many more dicts with these keys may follow."""
+        data, keys = self._data, tuple(references[::2])
+        is_record = data[start - 1 : start] == b"(" and data[end : end + 1] == b"u" and not any(references[1::2])
+        if not is_record or not all(keys) or (len(data) - end) // (end - start) < _WORTH_LEARNING:
+            self._record = None
+        elif keys != self._keys:
+            self._keys, self._record = keys, None
+        elif self._record is None and self._learned < _MOST_LEARNED:
+            self._learned += 1
+            self._record = record(keys)
+
+    def _more_records(self) -> None:
+        """As many as follow of the dicts that were learned."""
+        if self._record is None:
+            return
+        _check(len(self._below) < DEEPEST)
+        while match := self._record.match(self._data, self._position):
+            name, name_put, put = match.groups()
+            if name:
+                self._put(name_put)
+                self._texts.add(_get(name_put))
+                self._values += _PLAIN
+            self._add(_DICT, match.end(), put)
+
     def _mark(self) -> None:
         _check(len(self._below) < DEEPEST)
         self._below.append(self._values)
@@ -286,6 +320,7 @@ class _Proof:
         items = self._to_mark()
         _check(len(items) % 2 == 0 and self._values[-1:] in _DICTS)
         self._put_under(items[::2])
+        self._more_records()
 
     def _set_item(self) -> None:
         target, key = self._values[-3:-2], self._values[-2:-1]

@@ -8,9 +8,12 @@ tensor([0, 1, 2, 3, 4])
 """
 
 from ptfile._checkpoint import Checkpoint, open
+from ptfile._convert import convert
 from ptfile._diff import Diff, Difference, diff
 from ptfile._digest import digest
 from ptfile._disassembly import Disassembly, disassemble
+from ptfile._edit import edit
+from ptfile._extract import Extraction, extract
 from ptfile._info import Info, Share, info
 from ptfile._inspect import StorageInfo, Summary, TensorInfo, ValueInfo, inspect
 from ptfile._load import load
@@ -19,6 +22,8 @@ from ptfile._save import save
 from ptfile._save_async import save_async
 from ptfile._scan import Scan, scan
 from ptfile._verify import Damage, Verification, verify
+from ptfile.conversion.report import Conversion
+from ptfile.editing.report import Edit
 from ptfile.errors import FormatError, LimitError, PtfileError, TensorError, UnsafeError, UnsupportedError
 from ptfile.formats.modules import state_dict
 from ptfile.formats.scan_report import PickleReport, Problem, Verdict
@@ -90,12 +95,15 @@ from ptfile.tensors.tensor import Tensor
 
 __all__ = [
     "Checkpoint",
+    "Conversion",
     "DType",
     "Damage",
     "Device",
     "Diff",
     "Difference",
     "Disassembly",
+    "Edit",
+    "Extraction",
     "Finding",
     "FormatError",
     "Generator",
@@ -150,10 +158,13 @@ __all__ = [
     "complex32",
     "complex64",
     "complex128",
+    "convert",
     "diff",
     "digest",
     "disassemble",
+    "edit",
     "empty",
+    "extract",
     "float4_e2m1fn_x2",
     "float8_e4m3fn",
     "float8_e4m3fnuz",

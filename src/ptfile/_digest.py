@@ -21,7 +21,9 @@ from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, announce, open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.elements import element_bytes
-from ptfile.tensors.tensor import EXPANDED_COPY
+from ptfile.tensors.quantized import QuantizedTensor
+from ptfile.tensors.storage import Bytes
+from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
 
 VERSION = "ptfile1"
 """In front of every digest: the rules that it was made by."""
@@ -72,12 +74,12 @@ def digest(
             _verify(source, limits)
         value = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
         announce(source, [(0, source.size)])
-        return f"{VERSION}:{_Digester(source.size).digest(value).hex()}"
+        return f"{VERSION}:{Digester(source.size).digest(value).hex()}"
 
 
 def content_hash(value: Any) -> bytes:
     """The hash of a value by itself: equal for two that say the same. Raises as `digest` does."""
-    return _Digester(EXPANDED_COPY).digest(value)
+    return Digester(EXPANDED_COPY).digest(value)
 
 
 def _verify(source: Source, limits: Limits) -> None:
@@ -120,8 +122,11 @@ class _Open:
         return self.hash.digest()
 
 
-class _Digester:
-    """Hashes one tree. Keeps its own stack, because a file may nest deeper than Python's functions can."""
+class Digester:
+    """Hashes one tree; a subclass may have another hash for the elements of tensors.
+
+    Keeps its own stack, because a file may nest deeper than Python's functions can.
+    """
 
     def __init__(self, file_size: int) -> None:
         self._allowed = _SHOWN_AGAIN * file_size + EXPANDED_COPY
@@ -187,12 +192,21 @@ class _Digester:
         flags = (getattr(tensor, "is_conj", bool)(), getattr(tensor, "is_neg", bool)())
         key = (id(storage), tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride(), flags)
         if key not in self._elements:
-            hashed = hashlib.sha256()
-            for piece in element_bytes(tensor):
-                self._hashed += piece.nbytes
-                if self._hashed > self._allowed:
-                    problem = "its tensors show the same bytes again and again"
-                    raise LimitError(problem, limit="shown_again", allowed=self._allowed, actual=self._hashed)
-                hashed.update(piece.data)
-            self._elements[key] = (storage, hashed.digest())
+            self._elements[key] = (storage, self.of_elements(tensor))
         return self._elements[key][1]
+
+    def of_elements(self, tensor: Tensor | QuantizedTensor) -> bytes:
+        """The hash of a tensor's elements."""
+        hashed = hashlib.sha256()
+        for piece in self.counted(element_bytes(tensor)):
+            hashed.update(piece.data)
+        return hashed.digest()
+
+    def counted(self, pieces: Iterator[Bytes]) -> Iterator[Bytes]:
+        """The same pieces, until they are too many."""
+        for piece in pieces:
+            self._hashed += piece.nbytes
+            if self._hashed > self._allowed:
+                problem = "its tensors show the same bytes again and again"
+                raise LimitError(problem, limit="shown_again", allowed=self._allowed, actual=self._hashed)
+            yield piece

@@ -74,14 +74,14 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
     if _is_leaf(root):
         yield Leaf((), "", root)
     # Each level: the steps to come, and the path, the name and the identity of what they start from.
-    stack: list[tuple[_Steps, Path, str, int]] = [(_steps(root), (), "", id(root))]
+    stack: list[tuple[_Steps, Path, str, int]] = [(steps(root), (), "", id(root))]
     inside = {id(root)}
     met = {id(root)}
     repeated_from = 0  # the level of the outermost container that has been met before; 0: there is none around
     characters = repeated = 0
     while stack:
-        steps, path, name, identity = stack[-1]
-        for step, value in steps:
+        coming, path, name, identity = stack[-1]
+        for step, value in coming:
             below = (*path, step)
             name_below = join(name, step)
             characters += _NAME + len(name_below)
@@ -108,7 +108,7 @@ def walk(root: object, limits: Limits) -> Iterator[Leaf]:
                 met.add(holder)
             elif not repeated_from:
                 repeated_from = len(stack) + 1
-            stack.append((_steps(value), below, name_below, id(value)))
+            stack.append((steps(value), below, name_below, id(value)))
             break
         else:
             if len(stack) == repeated_from:
@@ -123,7 +123,7 @@ def _is_leaf(value: object) -> bool:
     Nobody wants each number of a list of losses on a line of its own.
     """
     if type(value) is InertRecord:
-        return not any(True for _ in _steps(value))
+        return not any(True for _ in steps(value))
     if isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
         return not vars(value)
     if isinstance(value, Mapping):
@@ -142,7 +142,7 @@ def _holder(value: object) -> int:
     return id(value)
 
 
-def _steps(value: object) -> _Steps:
+def steps(value: object) -> _Steps:
     """The steps into an object and where they lead."""
     if type(value) is InertRecord:  # first, because it tells `isinstance` that it is something else
         yield from _inert_steps(value)

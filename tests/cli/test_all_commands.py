@@ -27,6 +27,9 @@ ARGUMENTS = {
     "scan": ["x.pt"],
     "pickle": ["x.pt"],
     "digest": ["x.pt"],
+    "convert": ["x.pt", "out.safetensors"],
+    "edit": ["x.pt", "out.pt", "--drop", "epoch"],
+    "extract": ["x.pt", "weight", "out.npy"],
 }
 
 

@@ -170,3 +170,17 @@ def rescue(path: Path) -> list[str]:
     assert_type(report, ptfile.Repair)
     assert_type(report.lost, tuple[ptfile.LostTensor, ...])
     return [f"{tensor.name}: {tensor.problem}" for tensor in report.lost]
+
+
+def take_apart(path: Path) -> tuple[str, ...]:
+    report = ptfile.convert(path, path.with_suffix(".safetensors"), progress=lambda done, total: print(done / total))
+    assert_type(report, ptfile.Conversion)
+    assert_type(report.left_out, tuple[str, ...])
+    ptfile.convert(path, "x", to="npz", leave_out=True, verify=False)
+    edited = ptfile.edit(path, path, root="model", drop=["*.bias"], rename={r"^module\.": ""}, cast=ptfile.bfloat16)
+    assert_type(edited, ptfile.Edit)
+    ptfile.edit([path, "other.pt"], "both.pt", keep=["a.*"], cast={"a.*": "float16", "b": ptfile.float32})
+    extracted = ptfile.extract(path, "weight", io.BytesIO(), dtype="float32")
+    assert_type(extracted, ptfile.Extraction)
+    assert_type(extracted.shape, tuple[int, ...])
+    return report.left_out + edited.dropped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,16 @@ def count(number: int, noun: str) -> str:
     ('1 tensor', '11,689,512 elements')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def names(those: Sequence[str], most: int) -> str:
+    """Names in a row, as many as people want to read.
+
+    >>> names(["a", "", "c"], 2)
+    'a, (root) and 1 more'
+    """
+    shown = ", ".join(name or "(root)" for name in those[:most])
+    return f"{shown} and {len(those) - most} more" if len(those) > most else shown
 
 
 def shape(sizes: tuple[int, ...]) -> str:

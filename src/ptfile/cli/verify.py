@@ -95,7 +95,7 @@ def lines(file: str, result: Verification | None, problem: str) -> Iterator[str]
     for damage in result.damage:
         yield f"  {damage.record}: {damage.problem}" if damage.record else f"  {damage.problem}"
         if damage.tensors:
-            yield f"    tensors: {_names(damage.tensors)}"
+            yield f"    tensors: {text.names(damage.tensors, MOST_NAMES)}"
     for sentence in result.unchecked:
         yield f"  not checked: {sentence}"
     if result.advice:

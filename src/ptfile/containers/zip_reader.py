@@ -192,14 +192,24 @@ class ZipReader:
 
     def check(self, record: Record) -> None:
         """Read a record a piece at a time for its checksum, if it has one. Raises as `read` does."""
+        if record.crc or record.method != zs.STORED:
+            for _ in self.pieces(record):
+                pass
+        else:
+            self.locate(record)
+
+    def pieces(self, record: Record) -> Iterator[Buffer]:
+        """The content a piece at a time; of a deflated record, all of it. Raises as `read` does, a wrong CRC last."""
         if record.method != zs.STORED:
-            self.read(record)
+            yield self.read(record)
             return
         self.will_read([record.header_offset])
         try:
             place, crc = self._locate(record), 0
-            for start in range(0, record.size if record.crc else 0, PIECE):
-                crc = isal_zlib.crc32(self._source.read(place + start, min(PIECE, record.size - start)), crc)
+            for start in range(0, record.size, PIECE):
+                piece = self._source.read(place + start, min(PIECE, record.size - start))
+                crc = isal_zlib.crc32(piece, crc)
+                yield piece
             _check_crc(record, crc)
         except PtfileError as error:
             self._place(error, record)

@@ -15,7 +15,7 @@ from isal import isal_zlib
 
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
-from ptfile.sinks.base import Sink
+from ptfile.sinks.base import CopyingSink, Sink
 
 ALIGNMENT = 64
 """PyTorch's own default (`torch.utils.serialization.config.save.storage_alignment`)."""
@@ -71,6 +71,8 @@ class Layout:
 def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIGNMENT) -> Layout:
     """Lay out records, each a name without the root folder and a size in bytes, as PyTorch would.
 
+    root: the folder around all of them; empty for a file without.
+
     Raises ValueError for what no zip file can say: a doubled name, a name of more than 65,535 bytes of UTF-8, a
     negative size, or an alignment whose padding an extra field cannot hold (it can up to 65,472).
     """
@@ -87,7 +89,7 @@ def _plan(root: str, records: Sequence[tuple[str, int]], alignment: int) -> Layo
     most = zs.MAX16 - zs.EXTRA.size
     offset = entry_offset = 0
     for short_name, size in records:
-        full_name = f"{root}/{short_name}"
+        full_name = f"{root}/{short_name}" if root else short_name
         name = full_name.encode()
         # The zip64 extra field stands in front of the padding and moves it (getPadding, inline_container.cc).
         zip64 = size >= zs.MAX32 or offset >= zs.MAX32
@@ -180,6 +182,23 @@ class ZipWriter:
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
+
+    def copy(self, file: int, offset: int, crc: int) -> bool:
+        """Write the next record from the bytes of an open file, whose CRC is taken on trust.
+
+        Returns False, and writes nothing, if the sink cannot do that. Raises OSError, and EOFError if the file has not
+        as many bytes.
+        """
+        if not isinstance(self._sink, CopyingSink):
+            return False
+        record = self._next()
+        self._gather(record.header)
+        self._flush()
+        self._sink.copy_from(file, offset, record.size)
+        if record.size:
+            self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
+        self._checksums.append(crc)
+        return True
 
     def reserve(self) -> None:
         """Leave room for the bytes of the next record. Its CRC is 0: not computed."""

@@ -135,6 +135,11 @@ class ZipSave:
         self._checksum = options.checksum
         self._left_out = [] if options.contents else [storage.nbytes() for storage in storages.storages]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self._layout.size
+
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered. Once: the bytes of storages are not kept."""
         sink.expect(self._layout.size - sum(self._left_out))
@@ -142,9 +147,7 @@ class ZipSave:
         writer.write_pieces(self._pickle)
         for _, content in self._head:
             writer.write(content)
-        for payload in self.payloads:
-            writer.write(payload)
-            del payload  # before the next is asked for: it may be a copy that has to make room for it
+        self._write_storages(writer)
         for _ in self._left_out:
             writer.reserve()
         for _, content in self._tail:
@@ -152,6 +155,11 @@ class ZipSave:
         sizes = [record.size for record in self._layout.records[:-1]]
         writer.write(serialization_id(self._names[:-1], zip(sizes, writer.checksums, strict=True)))
         writer.finish()
+
+    def _write_storages(self, writer: ZipWriter) -> None:
+        for payload in self.payloads:
+            writer.write(payload)
+            del payload  # before the next is asked for: it may be a copy that has to make room for it
 
 
 class ZipFormatReader:

@@ -118,16 +118,7 @@ class ZipRecords:
         """The value of a JSON record. Raises FormatError for what is no JSON, LimitError for what is too deep."""
         text = self.text(name)
         with located(file=self._source.name, record=name):
-            try:
-                integer = partial(_integer, digits=self.limits.integer_digits)
-                return json.loads(text, object_pairs_hook=_object, parse_int=integer)
-            except RecursionError as error:
-                depth = self.limits.depth
-                raise LimitError("it is nested too deep", limit="depth", allowed=depth, actual=depth + 1) from error
-            except ValueError as error:
-                if isinstance(error, FormatError):
-                    raise
-                raise FormatError(f"it is no JSON ({error})") from error
+            return read_json(text, self.limits)
 
     def pickle(
         self,
@@ -152,7 +143,7 @@ class ZipRecords:
         # There is no way into a deflated record, and a mapping reads no more than what is looked at.
         is_mapped = self._views is not None and self._views.is_mapped
         parts = stored.read_range if stored.record.method == STORED and not is_mapped else None
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=stored.will_read)
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=stored.will_read, origin=stored)
         self._asked.append((stored.offset, storage, stored))
         if nbytes >= LARGE:  # asked first, because there may be very many small ones
             self._threads = max(self._threads, stored.threads)
@@ -333,6 +324,15 @@ class StoredBytes(NamedTuple):
         whole = ((start - start % self.unit, stop + -stop % self.unit) for start, stop in runs)
         self.reader.will_read_parts(self.record, whole)
 
+    def pieces(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """The bytes a piece at a time, checked when the last has been read."""
+        if self.unit != 1:
+            yield self.read()
+            return
+        with located(file=self.reader.source.name, record=self.name):
+            for piece in self.reader.pieces(self.record):
+                yield np.frombuffer(piece, np.uint8)
+
     def read_into(self, target: npt.NDArray[np.uint8]) -> None:
         """Fill an array with the bytes, and check them."""
         self.reader.read_into(self.record, target.data)
@@ -342,6 +342,20 @@ class StoredBytes(NamedTuple):
     def _in_our_order(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The numbers in this machine's byte order."""
         return data if self.unit == 1 else data.reshape(-1, self.unit)[:, ::-1].copy().reshape(-1)
+
+
+def read_json(text: str, limits: Limits) -> Any:
+    """The value of a JSON text. Raises FormatError for what is no JSON, LimitError for what is too deep."""
+    try:
+        integer = partial(_integer, digits=limits.integer_digits)
+        return json.loads(text, object_pairs_hook=_object, parse_int=integer)
+    except RecursionError as error:
+        depth = limits.depth
+        raise LimitError("it is nested too deep", limit="depth", allowed=depth, actual=depth + 1) from error
+    except ValueError as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"it is no JSON ({error})") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -45,6 +45,19 @@ class Sink(Protocol):
     ) -> None: ...
 
 
+class CopyingSink:
+    """What a sink is besides that can take bytes from an open file: those who have such bytes ask for it."""
+
+    __slots__ = ()
+
+    def copy_from(self, file: int, offset: int, length: int) -> None:
+        """Write bytes of another open file, where possible without having them in this process's memory.
+
+        Raises OSError, and EOFError if the file has not as many.
+        """
+        raise NotImplementedError
+
+
 def write_zeros(sink: Sink, length: int) -> None:
     """Write zeros, for sinks that cannot leave a hole."""
     zeros = bytes(min(length, _PIECE))

@@ -5,7 +5,7 @@ told to stop. A file written in place would then be neither the old checkpoint n
 """
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH100, PTH116, PTH120
+# ruff: noqa: PTH100, PTH110, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ptfile._types import Buffer, Path
-from ptfile.sinks.base import can_sync, write_zeros
+from ptfile.sinks.base import CopyingSink, can_sync, write_zeros
+from ptfile.sinks.copying import copy_some
 from ptfile.sinks.folder import Folder
 from ptfile.sinks.leftovers import sweep, temporary_name
 from ptfile.sinks.space import check_room, explained
@@ -31,12 +32,15 @@ LARGE = 16 << 20
 WRITE_MAX = 1 << 30
 """Bytes offered to the system in one call; Linux takes at most 0x7ffff000, macOS refuses 2 GiB and more."""
 
+COPY_MAX = 64 << 20
+"""Bytes that the system is asked to copy in one call, which nothing interrupts."""
+
 _FLAGS = os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _SEPARATORS = (os.sep, os.altsep or os.sep)
 
 
-class FileSink:
+class FileSink(CopyingSink):
     """A path to save to.
 
     A regular or new file is written under a temporary name in the same folder and renamed over the target at commit;
@@ -104,6 +108,30 @@ class FileSink:
             if self._write_back is not None:
                 self._write_back.follow(written)
             rest = rest[written:]
+
+    def copy_from(self, file: int, offset: int, length: int) -> None:
+        """Have the system copy bytes from file to file; read and write them where it cannot."""
+        done = 0
+        while done < length:
+            try:
+                copied = copy_some(file, self._file, offset + done, min(length - done, COPY_MAX))
+            except OSError as error:
+                raise self._named(error) from error
+            if not copied:
+                raise EOFError
+            if self._write_back is not None:
+                self._write_back.follow(copied)
+            done += copied
+
+    @property
+    def unfinished(self) -> str | None:
+        """The path of what has been written so far; None if it cannot be read, as from a pipe or a terminal."""
+        if self._folder is None:
+            return None
+        if self._temporary is not None:
+            return os.path.join(os.path.dirname(os.path.realpath(self.name)), self._temporary)
+        path = f"/proc/self/fd/{self._file}"
+        return path if os.path.exists(path) else None
 
     def skip(self, length: int) -> None:
         """Leave a hole, which takes no space on the disk; zeros where the file cannot have one."""

@@ -92,6 +92,11 @@ class LocalSource(Closing, ConcurrentSource):
         if self._file < 0:
             raise closed_error(self.name)
 
+    def fileno(self) -> int:
+        """The open file, for those who have the system copy from it. Raises OSError if it is closed."""
+        self._check_open()
+        return self._file
+
     def close(self) -> None:
         file, self._file = self._file, -1
         if file >= 0:

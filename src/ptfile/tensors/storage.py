@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,16 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 Run: TypeAlias = tuple[int, int]
 """The first of some bytes, counted from the start of a storage, and the one behind the last."""
 
+_PIECE = 1 << 20
+"""Bytes of a storage that are in memory at a time while it is gone through."""
+
+
+class Origin(Protocol):
+    """Where the bytes of a storage that has not been read come from."""
+
+    def pieces(self) -> Iterator[Bytes]:
+        """All of them, from front to back, none of which is kept. Raises FormatError, at the end, if they are wrong."""
+
 
 ALIGNMENT = 64
 """Of memory, in bytes: c10/core/alignment.h, gAlignment."""
@@ -50,7 +60,10 @@ class Storage:
     (3, 97, 'cpu')
     """
 
-    __slots__ = ("__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_torch", "_will_read", "device")
+    __slots__ = (
+        "__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_origin", "_torch", "_will_read",
+        "device",
+    )  # fmt: skip
 
     def __init__(self, data: Buffer | npt.NDArray[Any], device: str = "cpu") -> None:
         flat = _flat(data)
@@ -64,12 +77,14 @@ class Storage:
         device: str,
         fetch_range: Callable[[int, int], Bytes] | None = None,
         will_read: Callable[[Iterable[Run]], None] | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self._data = data
         self._nbytes = nbytes
         self._fetch = fetch
         self._fetch_range = fetch_range
         self._will_read = will_read
+        self._origin = origin
         self._lock = threading.RLock() if data is None else None
         self._torch: torch.UntypedStorage | None = None
         self.device = str(device)
@@ -83,17 +98,19 @@ class Storage:
         *,
         fetch_range: Callable[[int, int], Bytes] | None = None,
         will_read: Callable[[Iterable[Run]], None] | None = None,
+        origin: Origin | None = None,
     ) -> Storage:
         """A storage whose bytes come later: `fetch()` is called once, when they are first needed.
 
         It returns a 1-D uint8 array of exactly `nbytes`. None stands for bytes that nobody may ask for.
         fetch_range: gives the bytes from `start` to `stop` alone, any number of times, for those who want no more.
         will_read: is told first of all the parts that somebody is going to fetch, in rising order.
+        origin: gives all of them a piece at a time, for those who do not want to have them in memory.
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
         storage = cls.__new__(cls)
-        cls._set(storage, None, nbytes, fetch, device, fetch_range, will_read)
+        cls._set(storage, None, nbytes, fetch, device, fetch_range, will_read, origin)
         return storage
 
     @classmethod
@@ -133,7 +150,7 @@ class Storage:
                 f"a storage of {self._nbytes} bytes was given an array of {data.dtype} and shape {data.shape}",
             )
         self._data = np.ascontiguousarray(data)
-        self._fetch = self._fetch_range = self._will_read = None  # they may hold a file open
+        self._fetch = self._fetch_range = self._will_read = self._origin = None  # they may hold a file open
 
     @property
     def data(self) -> Bytes:
@@ -151,6 +168,17 @@ class Storage:
         if self._data is not None or fetch_range is None:
             return self.data[start:stop]
         return fetch_range(start, stop)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the bytes will come from; None if they are in memory, or if nothing is known of it."""
+        return self._origin
+
+    def pieces(self) -> Iterator[Bytes]:
+        """All bytes from front to back. A storage that has not been read stays so, and what can be checked is."""
+        if self._origin is not None:
+            return self._origin.pieces()
+        return (self.peek(start, min(start + _PIECE, self._nbytes)) for start in range(0, self._nbytes, _PIECE))
 
     def is_read_in_parts(self, nbytes: int) -> bool:
         """Whether so many of its bytes are read without the others: it is in a file, large, and that is not all."""

@@ -1,0 +1,123 @@
+"""`ptfile edit`: a checkpoint made of parts of others.
+
+Exit codes: 0 the file was written, 1 it could not be, 2 the command line is wrong, which a pattern that describes
+nothing is too.
+
+`--json` prints one object: files, out, nbytes, dropped (names), renamed (new keys by names), cast (names), copied
+(bytes that went from file to file without being looked at).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from ptfile._edit import edit
+from ptfile.cli import text
+from ptfile.cli.convert import check_new
+from ptfile.cli.printable import printable
+from ptfile.editing.report import Edit
+from ptfile.errors import PtfileError
+
+MOST = 30
+"""Names that people are shown."""
+EXAMPLES = """\b
+Examples:
+  ptfile edit run.pt weights.pt --root model
+  ptfile edit run.pt small.pt --drop optimizer --cast bfloat16
+  ptfile edit ddp.pt plain.pt --rename 'module\\.(.*)=\\1'
+  ptfile edit model.pt encoder.pt --keep 'encoder.*'
+  ptfile edit encoder.pt decoder.pt model.pt      (merges the first two)
+
+In a pattern * stands for any characters, ? for any one, and all else for
+itself."""
+
+
+@click.command("edit", epilog=EXAMPLES)
+@click.argument("src", nargs=-1, required=True)
+@click.argument("dst")
+@click.option("--root", default="", metavar="NAME", help="What shall be the whole object, such as model.")
+@click.option("--keep", multiple=True, metavar="PATTERN", help="What shall stay; the rest goes.")
+@click.option("--drop", multiple=True, metavar="PATTERN", help="What shall go.")
+@click.option(
+    "--rename", multiple=True, metavar="REGEX=NEW", help="Replace the first match of a regular expression in keys."
+)
+@click.option("--cast", multiple=True, metavar="[PATTERN=]DTYPE", help="Floating point tensors of another dtype.")
+@click.option("--force", is_flag=True, help="Replace DST if it is there; it may be SRC.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+def command(
+    src: tuple[str, ...],
+    dst: str,
+    *,
+    root: str,
+    keep: tuple[str, ...],
+    drop: tuple[str, ...],
+    rename: tuple[str, ...],
+    cast: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+    encoding: str,
+) -> None:
+    """Write a checkpoint made of parts of SRC, or of several, to DST, without reading their tensors.
+
+    Names are those of `ptfile ls`. The order is: merge, keep, drop, rename, cast.
+    """
+    check_new(dst, force=force)
+    try:
+        report = edit(
+            src,
+            dst,
+            root=root,
+            keep=keep,
+            drop=drop,
+            rename=dict(_rule(rule) for rule in rename),
+            cast=dict(_cast(each) for each in cast),
+            encoding=encoding,
+        )
+    except PtfileError:
+        raise
+    except ValueError as error:
+        raise click.UsageError(printable(str(error))) from error
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    for line in lines(report):
+        click.echo(printable(line))
+
+
+def _rule(text: str) -> tuple[str, str]:
+    r"""A regular expression and what replaces it: they are parted by the last equals sign.
+
+    >>> _rule(r"a(?=b)=\1")
+    ('a(?=b)', '\\1')
+    """
+    pattern, equals, replacement = text.rpartition("=")
+    if not equals:
+        raise click.UsageError(f"--rename {text!r}: it has the form REGEX=NEW")
+    return pattern, replacement
+
+
+def _cast(text: str) -> tuple[str, str]:
+    """A pattern and a dtype.
+
+    >>> _cast("float16"), _cast("model.*=float16")
+    (('*', 'float16'), ('model.*', 'float16'))
+    """
+    pattern, equals, dtype = text.rpartition("=")
+    return (pattern if equals else "*"), dtype
+
+
+def lines(report: Edit) -> Iterator[str]:
+    """What people read."""
+    yield f"{report.out}: {text.size(report.nbytes)}, of which {text.size(report.copied)} as they were"
+    if report.dropped:
+        yield f"  dropped: {text.names(report.dropped, MOST)}"
+    if report.renamed:
+        renamed = [f"{name} → {key}" for name, key in report.renamed.items()]
+        yield f"  renamed: {text.names(renamed, MOST)}"
+    if report.cast:
+        yield f"  cast: {text.names(report.cast, MOST)}"

@@ -1,0 +1,62 @@
+"""Any file that can be converted, as an object tree whose tensors have not been read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
+from ptfile.containers.zip_reader import ZipReader
+from ptfile.conversion import npz_format, safetensors_format
+from ptfile.conversion.restoring import restore
+from ptfile.errors import FormatError, located
+from ptfile.formats.opening import open_format
+from ptfile.formats.pickles import SafeRunner
+from ptfile.formats.zip_records import read_json
+from ptfile.limits import Limits
+from ptfile.machine.vm import Python2Text
+from ptfile.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is in a file."""
+
+    format: str
+    """`safetensors`, `npz`, or what `ptfile.open` calls the formats of a `.pt`."""
+    root: Any
+    unkept: tuple[str, ...]
+    """What the metadata of a safetensors file has under these names is not in the tree."""
+
+
+def read_tree(source: Source, limits: Limits, text: Python2Text) -> Opened:
+    """The tree in a file, whichever format it has by its bytes. Raises what `load` raises.
+
+    The source has to stay open for as long as the tensors are to be read.
+    """
+    with located(file=source.name):
+        kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
+        if kind is Kind.SAFETENSORS:
+            return _safetensors(source, limits)
+        reader = _npz_reader(source, limits) if kind is Kind.ZIP else None
+        if reader is not None:
+            tensors, note = npz_format.read(reader, limits)
+            root = tensors if note is None else restore(note, tensors, limits)
+            return Opened(npz_format.NAME, root, ())
+        checkpoint = open_format(source, limits)
+        return Opened(checkpoint.format, checkpoint.load(SafeRunner(limits, "inert", text), None), ())
+
+
+def _npz_reader(source: Source, limits: Limits) -> ZipReader | None:
+    try:
+        reader = ZipReader(source, limits)
+    except FormatError:  # whoever opens it as a checkpoint says more about it
+        return None
+    return reader if npz_format.is_npz(reader) else None
+
+
+def _safetensors(source: Source, limits: Limits) -> Opened:
+    tensors, metadata = safetensors_format.read(source, limits)
+    note = metadata.pop(safetensors_format.NOTE, None)
+    root = tensors if note is None else restore(read_json(note, limits), tensors, limits)
+    return Opened(safetensors_format.NAME, root, tuple(name for name in metadata if name != "format"))

@@ -1,0 +1,82 @@
+"""What `convert` and `edit` write, held against PyTorch and the safetensors library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import ptfile
+from ptfile.conversion.safetensors_format import CODES
+
+safetensors_torch = pytest.importorskip("safetensors.torch")
+
+
+def tensor_of(dtype: torch.dtype, count: int) -> torch.Tensor:
+    return torch.arange(count * dtype.itemsize, dtype=torch.uint8).remainder(2).view(dtype)
+
+
+def test_every_dtype_of_safetensors_goes_both_ways(tmp_path: Path) -> None:
+    """The library reads the same bits, and what it writes comes back as it would load it."""
+    tensors = {name: tensor_of(getattr(torch, dtype.name), 6) for name, dtype in CODES.items()}
+    torch.save(tensors, tmp_path / "x.pt")
+    ptfile.convert(tmp_path / "x.pt", tmp_path / "x.safetensors")
+    loaded = safetensors_torch.load_file(tmp_path / "x.safetensors")
+    assert {name: tensor.dtype for name, tensor in loaded.items()} == {
+        name: each.dtype for name, each in tensors.items()
+    }
+    assert all(torch.equal(loaded[name].view(torch.uint8), tensors[name].view(torch.uint8)) for name in tensors)
+
+    safetensors_torch.save_file(tensors, tmp_path / "y.safetensors")
+    ptfile.convert(tmp_path / "y.safetensors", tmp_path / "y.pt")
+    back = torch.load(tmp_path / "y.pt")
+    assert {name: tensor.dtype for name, tensor in back.items()} == {name: each.dtype for name, each in tensors.items()}
+    assert all(torch.equal(back[name].view(torch.uint8), tensors[name].view(torch.uint8)) for name in tensors)
+
+
+def test_a_state_dict_is_written_as_the_library_writes_it(tmp_path: Path) -> None:
+    """The same bytes, but for the metadata."""
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    state = {**module.state_dict(), "é": torch.zeros(3, dtype=torch.bfloat16), "x": torch.zeros(0, 2)}
+    torch.save(state, tmp_path / "x.pt")
+    ptfile.convert(tmp_path / "x.pt", tmp_path / "x.safetensors")
+    data = (tmp_path / "x.safetensors").read_bytes()
+    with safetensors_torch.safe_open(tmp_path / "x.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    safetensors_torch.save_file(state, tmp_path / "y.safetensors", metadata)
+    theirs = (tmp_path / "y.safetensors").read_bytes()
+    if theirs.index(b'"format"') > theirs.index(b'"ptfile"'):  # the library puts them in any order
+        theirs = theirs.replace(b',"format":"pt"}', b"}").replace(b'{"ptfile"', b'{"format":"pt","ptfile"')
+    assert data == theirs
+
+
+def test_a_module_loads_what_was_converted_there_and_back(tmp_path: Path) -> None:
+    """Tied weights are tied again."""
+    embedding, head = torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False)
+    head.weight = embedding.weight
+    module = torch.nn.ModuleDict({"embedding": embedding, "head": head})
+    torch.save(module.state_dict(), tmp_path / "x.pt")
+    for to in ("safetensors", "npz"):
+        ptfile.convert(tmp_path / "x.pt", tmp_path / f"y.{to}")
+        ptfile.convert(tmp_path / f"y.{to}", tmp_path / "z.pt")
+        state = torch.load(tmp_path / "z.pt")
+        assert state["embedding.weight"].data_ptr() == state["head.weight"].data_ptr()
+        assert state._metadata == module.state_dict()._metadata
+        module.load_state_dict(state)
+
+
+@pytest.mark.parametrize("new", ["float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.parametrize("old", ["float16", "bfloat16", "float32", "float64"])
+def test_casting_rounds_as_pytorch_does(old: str, new: str, tmp_path: Path) -> None:
+    """Numbers of all sizes that the dtype has room for, subnormal ones included; infinities; zeros and their signs."""
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randn(20_000, generator=generator, dtype=torch.float64) * 2.0 ** torch.randint(
+        -20, 7, (20_000,), generator=generator
+    )
+    special = torch.tensor([0.0, -0.0, 1.0, 2.0**-149, 2.0**-24, 2.0**-16, 447.0], dtype=torch.float64)
+    tensor = torch.cat([numbers.clamp(-440, 440), special]).to(getattr(torch, old))
+    torch.save(tensor, tmp_path / "x.pt")
+    ptfile.edit(tmp_path / "x.pt", tmp_path / "y.pt", cast=new)
+    expected = tensor.to(getattr(torch, new))
+    assert torch.equal(torch.load(tmp_path / "y.pt").view(torch.uint8), expected.view(torch.uint8))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import ptfile
@@ -197,6 +197,7 @@ STEPS = st.one_of(st.integers(0, 70), st.sampled_from([256, 4096, 20_000, 33_333
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), STEPS), max_size=4), st.integers(0, 1000))
+@example([(5, 6), (5, 20_000)], 0)  # a run with gaps is as many bytes as all elements together
 def test_any_view_is_what_it_would_be_in_memory(dimensions: list[tuple[int, int]], offset: int) -> None:
     """With whatever strides: nested, interleaved, overlapping, zero."""
     shape, stride = [size for size, _ in dimensions], [step for _, step in dimensions]

@@ -44,9 +44,9 @@ def _read_blocks(storage: Storage, offset: int, shape: Ints, stride: Ints, items
     storage.will_peek((block.start, block.stop) for block in blocks(offset, shape, stride, itemsize))
     for block in blocks(offset, shape, stride, itemsize):
         read = storage.peek(block.start, block.stop)
-        if read.size == nbytes:  # all of them, in one run
-            return read, dense
         part = target[block.index]
+        if part.shape == tuple(shape) and read.size == nbytes:  # all of them, in one run
+            return read, dense
         part[...] = as_array(read, raw, 0, part.shape, stride)
     return data, dense
 

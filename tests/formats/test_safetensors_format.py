@@ -219,3 +219,14 @@ def test_what_goes_for_checkpoints_goes_for_it(path: Path) -> None:
     assert "no checksums" in result.unchecked[0]
     with pytest.raises(ptfile.UnsupportedError, match="a safetensors file: that has no checksums"):
         ptfile.repair(path, path.with_name("out.pt"))
+
+
+def test_a_name_that_stands_twice_in_a_header_is_an_error(tmp_path: Path) -> None:
+    """The library takes the last of them, other readers the first."""
+    header = (
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}'
+    )
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ptfile.FormatError, match="twice"):
+        ptfile.open(path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ptfile
-from ptfile.conversion.safetensors_format import CODES
+from ptfile.formats.safetensors_format import CODES
 
 safetensors_torch = pytest.importorskip("safetensors.torch")
 

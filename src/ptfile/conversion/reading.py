@@ -36,15 +36,19 @@ def read_tree(source: Source, limits: Limits, text: Python2Text) -> Opened:
     """
     with located(file=source.name):
         kind = sniff(bytes(source.read(0, min(HEAD_SIZE, source.size))), source.size)
-        if kind is Kind.SAFETENSORS:
-            return _safetensors(source, limits)
         reader = _npz_reader(source, limits) if kind is Kind.ZIP else None
         if reader is not None:
             tensors, note = npz_format.read(reader, limits)
             root = tensors if note is None else restore(note, tensors, limits)
             return Opened(npz_format.NAME, root, ())
         checkpoint = open_format(source, limits)
-        return Opened(checkpoint.format, checkpoint.load(SafeRunner(limits, "inert", text), None), ())
+        root = checkpoint.load(SafeRunner(limits, "inert", text), None)
+        if kind is not Kind.SAFETENSORS:
+            return Opened(checkpoint.format, root, ())
+        metadata = checkpoint.about()
+        said = metadata.pop(safetensors_format.NOTE, None)
+        restored = root if said is None else restore(read_json(said, limits), root, limits)
+        return Opened(safetensors_format.NAME, restored, tuple(name for name in metadata if name != "format"))
 
 
 def _npz_reader(source: Source, limits: Limits) -> ZipReader | None:
@@ -53,10 +57,3 @@ def _npz_reader(source: Source, limits: Limits) -> ZipReader | None:
     except FormatError:  # whoever opens it as a checkpoint says more about it
         return None
     return reader if npz_format.is_npz(reader) else None
-
-
-def _safetensors(source: Source, limits: Limits) -> Opened:
-    tensors, metadata = safetensors_format.read(source, limits)
-    note = metadata.pop(safetensors_format.NOTE, None)
-    root = tensors if note is None else restore(read_json(note, limits), tensors, limits)
-    return Opened(safetensors_format.NAME, root, tuple(name for name in metadata if name != "format"))

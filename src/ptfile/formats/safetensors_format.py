@@ -23,6 +23,7 @@ from ptfile.errors import FormatError, LimitError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.ranges import Ranges, check_little_endian_machine
 from ptfile.formats.storages import UNTYPED_STORAGE, LoadedStorages, MapLocation
+from ptfile.formats.zip_records import read_json
 from ptfile.limits import Limits
 from ptfile.sources import Source, announce
 from ptfile.tensors import dtypes, strides
@@ -30,31 +31,32 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 from ptfile.tensors.tensor import Tensor
 
-_LENGTH_SIZE = 8
-_HALF_BYTES = "F4"
+LENGTH_SIZE = 8
+HALF_BYTES = "F4"
 """Its shapes count numbers, of which a byte holds two; PyTorch's count bytes."""
-_DTYPES: Mapping[str, DType] = {
-    "BOOL": dtypes.bool,
-    "U8": dtypes.uint8,
-    "I8": dtypes.int8,
-    "U16": dtypes.uint16,
-    "I16": dtypes.int16,
-    "U32": dtypes.uint32,
-    "I32": dtypes.int32,
+CODES: Mapping[str, DType] = {
     "U64": dtypes.uint64,
     "I64": dtypes.int64,
-    "F16": dtypes.float16,
-    "BF16": dtypes.bfloat16,
-    "F32": dtypes.float32,
     "F64": dtypes.float64,
     "C64": dtypes.complex64,
+    "F32": dtypes.float32,
+    "U32": dtypes.uint32,
+    "I32": dtypes.int32,
+    "BF16": dtypes.bfloat16,
+    "F16": dtypes.float16,
+    "U16": dtypes.uint16,
+    "I16": dtypes.int16,
+    "F8_E5M2FNUZ": dtypes.float8_e5m2fnuz,
+    "F8_E4M3FNUZ": dtypes.float8_e4m3fnuz,
+    "F8_E8M0": dtypes.float8_e8m0fnu,
     "F8_E4M3": dtypes.float8_e4m3fn,
     "F8_E5M2": dtypes.float8_e5m2,
-    "F8_E4M3FNUZ": dtypes.float8_e4m3fnuz,
-    "F8_E5M2FNUZ": dtypes.float8_e5m2fnuz,
-    "F8_E8M0": dtypes.float8_e8m0fnu,
-    _HALF_BYTES: dtypes.float4_e2m1fn_x2,
+    "I8": dtypes.int8,
+    "U8": dtypes.uint8,
+    HALF_BYTES: dtypes.float4_e2m1fn_x2,
+    "BOOL": dtypes.bool,
 }
+"""In the order in which the library puts the tensors of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class SafetensorsReader:
             with _checked(header, source.size) as file:
                 self._metadata: dict[str, str] = dict(file.metadata() or {})
                 self._entries = list(_entries(file, self._start, source.size))
+            read_json(header[LENGTH_SIZE:].decode(), limits)  # the library takes the last of two with one name
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> dict[str, Tensor]:  # noqa: ARG002  (no pickle)
         """The tensors, with storages that have read nothing yet."""
@@ -133,10 +136,10 @@ class SafetensorsReader:
 
 def _header(source: Source, limits: Limits) -> bytes:
     """The header with its length in front."""
-    length = int.from_bytes(bytes(source.read(0, _LENGTH_SIZE)), "little")
+    length = int.from_bytes(bytes(source.read(0, LENGTH_SIZE)), "little")
     if length > limits.pickle_size:
         raise LimitError("its header is too large", limit="pickle_size", allowed=limits.pickle_size, actual=length)
-    return bytes(source.read(0, _LENGTH_SIZE + length))
+    return bytes(source.read(0, LENGTH_SIZE + length))
 
 
 @contextmanager
@@ -184,10 +187,10 @@ def _entries(file: Any, offset: int, size: int) -> Iterator[_Entry]:
     for name in file.offset_keys():
         view = file.get_slice(name)
         code, shape = str(view.get_dtype()), tuple(view.get_shape())
-        dtype = _DTYPES.get(code)
+        dtype = CODES.get(code)
         if dtype is None:
             raise UnsupportedError(f"{name[:80]}: elements of type {code}, which no tensor of PyTorch has")
-        if code == _HALF_BYTES:
+        if code == HALF_BYTES:
             if not shape or shape[-1] % 2:
                 raise UnsupportedError(f"{name[:80]}: rows that end in the middle of a byte")
             shape = (*shape[:-1], shape[-1] // 2)

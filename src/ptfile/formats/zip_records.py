@@ -21,7 +21,7 @@ from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.limits import Limits
-from ptfile.sources import MemorySource, Source, ViewSource
+from ptfile.sources import DistantSource, MemorySource, Source, ViewSource
 from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Run, Storage, empty_bytes
@@ -61,6 +61,7 @@ class ZipRecords:
         self._zip = reader
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
+        self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
         self._threads = 1
@@ -143,7 +144,8 @@ class ZipRecords:
         # There is no way into a deflated record, and a mapping reads no more than what is looked at.
         is_mapped = self._views is not None and self._views.is_mapped
         parts = stored.read_range if stored.record.method == STORED and not is_mapped else None
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=stored.will_read, origin=stored)
+        ahead = stored.will_read if self._is_distant else None
+        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=ahead, origin=stored)
         self._asked.append((stored.offset, storage, stored))
         if nbytes >= LARGE:  # asked first, because there may be very many small ones
             self._threads = max(self._threads, stored.threads)

@@ -8,7 +8,6 @@ tensors' bytes are ranges of the source, so that they may be anywhere and of any
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,6 +168,8 @@ def _anonymous_file() -> Iterator[tuple[BinaryIO, str]]:
         with os.fdopen(os.memfd_create("safetensors"), "wb") as file:
             yield file, f"/proc/self/fd/{file.fileno()}"
     else:
+        import tempfile
+
         with tempfile.TemporaryDirectory() as folder, (Path(folder) / "header").open("wb") as file:
             yield file, file.name
 

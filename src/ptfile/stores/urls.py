@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypeGuard
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from ptfile.errors import UnsupportedError
 
@@ -53,6 +52,8 @@ def scheme_of(url: str) -> str:
 
 def local_path(url: str) -> str:
     """The path that a `file://` URL stands for. Raises OSError for one of another machine."""
+    from urllib.request import url2pathname  # it brings half of Python's network library
+
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
         raise OSError(errno.EINVAL, "a file URL has three slashes before its path, or is on another machine", url)

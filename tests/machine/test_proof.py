@@ -21,7 +21,7 @@ from ptfile.formats.storages import LoadedStorages
 from ptfile.formats.vocabulary import ROLES, find, policy
 from ptfile.limits import Limits
 from ptfile.machine import proof
-from ptfile.machine.fast import run_if_harmless
+from ptfile.machine.fast import _within, run_if_harmless
 from ptfile.machine.phrases import record
 from ptfile.machine.proof import is_harmless
 from ptfile.machine.vm import Machine
@@ -347,6 +347,12 @@ def test_tighter_limits_than_a_proof_can_promise_are_the_vms(limits: Limits) -> 
     """It counts what a proof does not."""
     data = pickled(HONEST["state_dict"])
     assert run_if_harmless(data, ROLES, find, Storages().load, limits) == (None, False)
+
+
+def test_the_pickle_of_a_million_tensors_is_within_the_limits() -> None:
+    """It has more bytes than the memo may have entries, but not as many entries."""
+    assert _within(Limits(), 150 << 20, len(ROLES))
+    assert not _within(Limits(memo=1 << 20), 150 << 20, len(ROLES))
 
 
 def test_what_fails_when_it_is_run_is_left_to_the_vm() -> None:

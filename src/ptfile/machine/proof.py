@@ -57,7 +57,7 @@ DEEPEST = 100
 _WORTH_LEARNING = 2_000
 """Dicts with the same keys that the rest of a pickle may hold: fewer are read before an expression for them is made."""
 _MOST_LEARNED = 4
-_LONG_PUT = 5
+LONG_PUT = 5
 """Bytes of a LONG_BINPUT."""
 _PROTOCOLS = (b"\x80\x02", b"\x80\x03")
 
@@ -121,7 +121,7 @@ class _Proof:
     def _puts(self, puts: Sequence[bytes]) -> None:
         """The same for many, in their order."""
         joined = b"".join(puts)
-        if puts and joined[::_LONG_PUT] == b"r" * len(puts) and len(joined) == _LONG_PUT * len(puts):
+        if puts and joined[::LONG_PUT] == b"r" * len(puts) and len(joined) == LONG_PUT * len(puts):
             indices = struct.unpack("<" + len(puts) * "xI", joined)
             _check(indices[0] > max(self._last_put, 255) and all(map(lt, indices, indices[1:])))
             self._last_put = indices[-1]

@@ -10,7 +10,7 @@ from ptfile.formats import numpy_objects, python_objects, rebuild, torch_constan
 from ptfile.machine.encoder import saved_types
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, Policy, TypeRules, Unknown
-from ptfile.machine.proof import Role
+from ptfile.machine.proof import Role, roles_of
 
 TORCH_NAMES: Mapping[tuple[str, str], Meaning] = {**rebuild.NAMES, **torch_constants.NAMES}
 """Names of PyTorch."""
@@ -29,18 +29,25 @@ SHARED_WORD = "torch"
 """The module of theirs whose name is a word."""
 
 
-ROLES: Mapping[tuple[str, str], Role] = {
+_ROLES: Mapping[tuple[str, str], Role] = {
     **{(name.module, name.name): role for name, role in rebuild.ROLES.items()},
     ("collections", "OrderedDict"): Role.ORDERED_DICT,
 }
+ROLES = roles_of(_ROLES)
 """What the names that nearly all checkpoints are made of are used for."""
+
+
+def _proved(module: str, name: str) -> Any:
+    meaning, named = _NAMES[module, name], Global(module, name)
+    return rebuild.PROVED_BUILDERS.get(named) or meaning.value or meaning.call or named
+
+
+_PROVED = {place: _proved(*place) for place in _ROLES}
 
 
 def find(module: str, name: str) -> Any:
     """What a name that has a role is to those who run a pickle that was proved harmless."""
-    meaning = _NAMES[module, name]
-    named = Global(module, name)
-    return rebuild.PROVED_BUILDERS.get(named) or meaning.value or meaning.call or named
+    return _PROVED[module, name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,13 @@ _PICKLE = "data.pkl"
 _BYTE_ORDER = "byteorder"
 _SERIALIZATION_ID = ".data/serialization_id"
 _ALIGNMENT = ".storage_alignment"
+_USUAL_ALIGNMENT = str(ALIGNMENT).encode()
 _LARGEST_ALIGNMENT = 1 << 16
 _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their numbers
 _VERSION = "version"
 NEWEST_VERSION = 10
 """kMaxSupportedFileFormatVersion, caffe2/serialize/versions.h; `torch.save` has written 3 since 1.6."""
-_ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
+ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class ZipSave:
             (".format_version", _FORMAT_VERSION),
             (_ALIGNMENT, str(options.alignment).encode()),
         ]
-        self._tail = [(_VERSION, _ARCHIVE_VERSION)]
+        self._tail = [(_VERSION, ARCHIVE_VERSION)]
         (self._head if options.byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
         self.payloads: Iterable[Buffer] = map(storages.payload, storages.storages) if options.contents else ()
         """The bytes of the storages, read when their turn comes. Others may be put in their place until then."""
@@ -172,12 +173,13 @@ class ZipFormatReader:
         if not records.has_root or _PICKLE not in records:
             problem = "a zip file without data.pkl in a folder around all its records, so no checkpoint of PyTorch"
             raise FormatError(problem, file=records.source.name)
-        with located(file=records.source.name, record=_VERSION):
-            _check_version(records.text(_VERSION) if _VERSION in records else "1")
+        if not records.says(_VERSION, ARCHIVE_VERSION):
+            with located(file=records.source.name, record=_VERSION):
+                _check_version(records.text(_VERSION) if _VERSION in records else "1")
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
-        if _ALIGNMENT in self._records:
+        if not self._records.says(_ALIGNMENT, _USUAL_ALIGNMENT) and _ALIGNMENT in self._records:
             with located(file=self._records.source.name, record=_ALIGNMENT):
                 _check_alignment(self._records.text(_ALIGNMENT))
         storages = LoadedStorages(
@@ -216,7 +218,7 @@ class ZipFormatReader:
 
     def _name(self, key: str) -> str:
         name, old = f"data/{key}", f"tensors/{key}"  # the latter in PyTorch 1.4
-        return old if old in self._records and name not in self._records else name
+        return name if name in self._records or old not in self._records else old
 
 
 def _check_alignment(text: str) -> None:

@@ -27,6 +27,7 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Run, Storage, empty_bytes
 
 _BYTE_ORDER = "byteorder"
+_OURS = sys.byteorder.encode()
 _ABOUT = (
     *("archive_format", "archive_version", "version", ".data/version", ".format_version", _BYTE_ORDER),
     *(".storage_alignment", ".data/python_version", ".data/serialization_id"),
@@ -59,13 +60,15 @@ class ZipRecords:
         """Raises FormatError for a byte order that does not exist, and for records whose headers disagree."""
         self.limits = limits
         self._zip = reader
+        self._records = reader.records
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
         self._threads = 1
-        self._check_names()
+        if not reader.is_compared:
+            self._check_names()
         self._swap = self._is_swapped()
 
     @property
@@ -80,7 +83,7 @@ class ZipRecords:
     @property
     def names(self) -> Iterable[str]:
         """Short names, in the order of the bytes in the file."""
-        return (name.removeprefix(self._root) for name in self._zip.records)
+        return (name.removeprefix(self._root) for name in self._records)
 
     @property
     def asked(self) -> Sequence[tuple[int, Storage]]:
@@ -88,7 +91,7 @@ class ZipRecords:
         return [(offset, storage) for offset, storage, _ in self._asked]
 
     def __contains__(self, name: object) -> bool:
-        return f"{self._root}{name}" in self._zip.records
+        return f"{self._root}{name}" in self._records
 
     def size(self, name: str) -> int:
         """Bytes of content. Raises FormatError if there is no such record."""
@@ -100,8 +103,12 @@ class ZipRecords:
 
     def read(self, name: str) -> bytes:
         """The content. Raises FormatError if there is no such record or its checksum is wrong."""
-        with located(file=self._source.name, record=name):
-            return bytes(self._zip.read(self._record(name)))
+        return bytes(self._zip.read(self._record(name)))
+
+    def says(self, name: str, content: bytes) -> bool:
+        """Whether there is such a record with just this content. Raises FormatError for a wrong checksum."""
+        record = self._records.get(f"{self._root}{name}")
+        return record is not None and record.size == len(content) and self._zip.read(record) == content
 
     def text(self, name: str) -> str:
         """The content as UTF-8, of what is to be read as a whole: a pickle's limit holds.
@@ -214,7 +221,7 @@ class ZipRecords:
                 yield from stored.tasks(storage)
 
     def _record(self, name: str) -> Record:
-        record = self._zip.records.get(f"{self._root}{name}")
+        record = self._records.get(f"{self._root}{name}")
         if record is None:
             fix = "The file was changed after it was saved"
             place: dict[str, Any] = {"file": self._source.name, "record": name[:80]}
@@ -233,7 +240,7 @@ class ZipRecords:
         That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in STORAGES)
-        records = [record for name, record in self._zip.records.items() if not name.startswith(storages)]
+        records = [record for name, record in self._records.items() if not name.startswith(storages)]
         soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
         self._zip.will_read(record.header_offset for record in soon)
         for record in records:
@@ -241,12 +248,14 @@ class ZipRecords:
 
     def _is_swapped(self) -> bool:
         """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""
+        if self.says(_BYTE_ORDER, _OURS):
+            return False
         if _BYTE_ORDER not in self:
             return sys.byteorder != "little"
         text = self.read(_BYTE_ORDER)
         if text not in (b"little", b"big"):
             raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=_BYTE_ORDER)
-        return text.decode() != sys.byteorder
+        return True
 
     def _unit_to_swap(self, dtype: DType | None, nbytes: int) -> int:
         """Bytes of the numbers that have to be reversed; 1: none."""

@@ -8,6 +8,7 @@ from ptfile.sources.memory import MemorySource
 from ptfile.sources.opening import lasting_path, open_source
 from ptfile.sources.part import PartSource, part_of
 from ptfile.sources.read_ahead import ReadAhead
+from ptfile.sources.small_file import SmallFileSource
 from ptfile.sources.stream import StreamSource
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "MemorySource",
     "PartSource",
     "ReadAhead",
+    "SmallFileSource",
     "Source",
     "StreamSource",
     "ViewSource",

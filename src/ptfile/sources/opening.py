@@ -10,6 +10,7 @@ from ptfile.sources.base import Source
 from ptfile.sources.file_object import FileObjectSource
 from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
+from ptfile.sources.small_file import read_small_file
 from ptfile.sources.stream import StreamSource
 from ptfile.stores.urls import (
     OBJECT_STORES,
@@ -48,7 +49,7 @@ def open_source(
         return _open_url(f, storage_options)
     if isinstance(f, (str, os.PathLike)):
         path = os.fspath(f)
-        return MappedSource(path) if mmap else LocalSource(path)
+        return MappedSource(path) if mmap else read_small_file(path) or LocalSource(path)
     if mmap:
         message = "mmap=True maps a file by its path: give a path, not a file object"
         raise ValueError(message)

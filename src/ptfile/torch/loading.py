@@ -1,10 +1,12 @@
 """`ptfile.torch.load`: `torch.load`, giving real torch objects."""
 
+# pathlib takes four times as long to say whether a file is there.
+# ruff: noqa: PTH113
+
 from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path as FilePath
 from typing import Any, cast
 
 import torch
@@ -67,10 +69,10 @@ def load(
 
 def _left_to_pytorch(f: Any, *, mapped: bool) -> bool:
     """Whether the arguments or settings ask for what only PyTorch does, or for what it refuses in its own words."""
-    if serialization.get_default_load_endianness() not in (None, serialization.LoadEndianness.LITTLE):
+    if config.load.endianness not in (None, serialization.LoadEndianness.LITTLE):
         return True
     if _is_path(f):
-        return os.fspath(f).endswith(".safetensors") or not FilePath(f).is_file()
+        return os.fspath(f).endswith(".safetensors") or not os.path.isfile(f)
     if mapped or not all(hasattr(f, name) for name in ("read", "seek", "tell")):
         return True
     try:

@@ -11,7 +11,7 @@ from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import FormatError, TensorError
 from ptfile.formats.opening import zip_dialect
 from ptfile.formats.pickles import PickleRunner
-from ptfile.formats.zip_format import NEWEST_VERSION, ZipFormatReader
+from ptfile.formats.zip_format import ARCHIVE_VERSION, NEWEST_VERSION, ZipFormatReader
 from ptfile.formats.zip_records import MissingRecordError, ZipRecords, root_of
 from ptfile.limits import Limits
 from ptfile.sources import FileObjectSource, Source, ViewSource
@@ -33,11 +33,10 @@ def open_zip(source: Source, limits: Limits) -> ZipReader | None:
 
 def load_zip(source: Source, archive: ZipReader, runner: PickleRunner, map_location: Any, limits: Limits) -> Any:
     """The object in a checkpoint of the zip format."""
-    _check_byte_order(archive)
     # What rebuilds tensors of wrapper subclasses looks the location up there.
     serialization._serialization_tls.map_location = map_location
     try:
-        records = ZipRecords(archive, limits)
+        records = _records(archive, limits)
         _check_records(records)
         reader = ZipFormatReader(records)
         storages = LoadedTorchStorages(
@@ -63,11 +62,15 @@ def _as_runtime_error(error: FormatError | TensorError) -> RuntimeError:
     return RuntimeError(f"PytorchStreamReader failed reading zip archive: {error}")
 
 
-def _check_byte_order(archive: ZipReader) -> None:
-    record = archive.records.get(f"{root_of(archive)}byteorder")
-    if record is not None and (found := bytes(archive.read(record))) not in (b"little", b"big"):
-        message = f"Unknown endianness type: {found[:40].decode('latin-1')}"
-        raise ValueError(message)
+def _records(archive: ZipReader, limits: Limits) -> ZipRecords:
+    try:
+        return ZipRecords(archive, limits)
+    except FormatError:
+        record = archive.records.get(f"{root_of(archive)}byteorder")
+        if record is not None and (found := bytes(archive.read(record))) not in (b"little", b"big"):
+            message = f"Unknown endianness type: {found[:40].decode('latin-1')}"
+            raise ValueError(message) from None
+        raise
 
 
 def _check_records(records: ZipRecords) -> None:
@@ -78,6 +81,8 @@ def _check_records(records: ZipRecords) -> None:
     if "data.pkl" not in records:
         problem = "it has no record data.pkl"
         raise MissingRecordError(problem, record="data.pkl")
+    if records.says("version", ARCHIVE_VERSION):
+        return
     version = records.text("version").strip() if "version" in records else "1"
     if version.isdecimal() and int(version[:9]) > NEWEST_VERSION:
         message = (

@@ -121,16 +121,17 @@ class ZipReader:
             raise
 
     def read(self, record: Record) -> Buffer:
-        """The content, `record.size` bytes: a view where the source is memory, else a copy.
+        """The content, `record.size` bytes: a view where the source is memory, else a copy, or a view of one.
 
         Raises FormatError for a wrong CRC (0 passes: not computed) or a wrong length, LimitError for a deflated
         record that would grow beyond `limits.inflated` and `limits.inflate_ratio`.
         """
-        self.will_read([record.header_offset])
+        if self._distant is not None:
+            self.will_read([record.header_offset])
         try:
             payload = self._locate(record)
-            if record.method == zs.STORED and self._views is not None:
-                view = self._source.read(payload, record.size)
+            if record.method == zs.STORED and (self._views is not None or record.size <= SMALL):
+                view = self._near.read(payload, record.size)
                 _check_crc(record, isal_zlib.crc32(view))
                 return view
             self._check_ratio(record)
@@ -152,10 +153,12 @@ class ZipReader:
         if record.size >= _ALONE and self.threads_for(record) > 1:
             share(self.tasks(record, target), self.threads_for(record))
             return
-        self.will_read([record.header_offset])
+        if self._distant is not None:
+            self.will_read([record.header_offset])
         try:
-            content = self._runs.content(record) if self._runs is not None and record.size <= SMALL else None
-            if content is not None:
+            if record.size <= SMALL and record.method == zs.STORED:
+                found = self._runs.content(record) if self._runs is not None else None
+                content = self._near.read(self._locate(record), record.size) if found is None else found
                 target[:] = content
                 _check_crc(record, isal_zlib.crc32(content))
                 return

@@ -37,7 +37,7 @@ _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their number
 _VERSION = "version"
 NEWEST_VERSION = 10
 """kMaxSupportedFileFormatVersion, caffe2/serialize/versions.h; `torch.save` has written 3 since 1.6."""
-ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
+_ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class ZipSave:
             (".format_version", _FORMAT_VERSION),
             (_ALIGNMENT, str(options.alignment).encode()),
         ]
-        self._tail = [(_VERSION, ARCHIVE_VERSION)]
+        self._tail = [(_VERSION, _ARCHIVE_VERSION)]
         (self._head if options.byte_order_first else self._tail).append((_BYTE_ORDER, sys.byteorder.encode()))
         self.payloads: Iterable[Buffer] = map(storages.payload, storages.storages) if options.contents else ()
         """The bytes of the storages, read when their turn comes. Others may be put in their place until then."""
@@ -173,7 +173,7 @@ class ZipFormatReader:
         if not records.has_root or _PICKLE not in records:
             problem = "a zip file without data.pkl in a folder around all its records, so no checkpoint of PyTorch"
             raise FormatError(problem, file=records.source.name)
-        if not records.says(_VERSION, ARCHIVE_VERSION):
+        if not records.says(_VERSION, _ARCHIVE_VERSION):
             with located(file=records.source.name, record=_VERSION):
                 _check_version(records.text(_VERSION) if _VERSION in records else "1")
 

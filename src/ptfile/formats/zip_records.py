@@ -115,10 +115,10 @@ class ZipRecords:
 
         Raises FormatError, LimitError.
         """
-        self._check_size(name)
+        record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
             try:
-                return self.read(name).decode()
+                return bytes(self._zip.read(record)).decode()
             except UnicodeDecodeError as error:
                 raise FormatError("it is no UTF-8 text", offset=error.start) from error
 
@@ -136,9 +136,9 @@ class ZipRecords:
         prepare: Callable[[bytes], bytes] | None = None,
     ) -> Any:
         """The value of a pickle that fills its record. `prepare` gets its bytes first."""
-        self._check_size(name)
+        record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
-            data = self.read(name)
+            data = bytes(self._zip.read(record))
             data = prepare(data) if prepare else data
             value, end = runner.run(data, load_persistent)
             if end != len(data):
@@ -228,10 +228,12 @@ class ZipRecords:
             raise MissingRecordError(f"it has no record {name[:80]}", fix=fix, **place)
         return record
 
-    def _check_size(self, name: str) -> None:
-        size, allowed = self.size(name), self.limits.pickle_size
-        if size > allowed:
-            raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=size)
+    def _record_within_limits(self, name: str) -> Record:
+        """What is to be read as a whole."""
+        record, allowed = self._record(name), self.limits.pickle_size
+        if record.size > allowed:
+            raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=record.size)
+        return record
 
     def _check_names(self) -> None:
         """Compare the names of all records but storages with their headers.

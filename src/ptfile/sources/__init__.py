@@ -5,7 +5,7 @@ from ptfile.sources.file_object import FileObjectSource
 from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
 from ptfile.sources.memory import MemorySource
-from ptfile.sources.opening import lasting_path, open_source
+from ptfile.sources.opening import lasting_path, open_file, open_source
 from ptfile.sources.part import PartSource, part_of
 from ptfile.sources.read_ahead import ReadAhead
 from ptfile.sources.small_file import SmallFileSource
@@ -26,6 +26,7 @@ __all__ = [
     "ViewSource",
     "announce",
     "lasting_path",
+    "open_file",
     "open_source",
     "part_of",
 ]

@@ -1,12 +1,10 @@
 """`ptfile.torch.load`: `torch.load`, giving real torch objects."""
 
-# pathlib takes four times as long to say whether a file is there.
-# ruff: noqa: PTH113
-
 from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path as FilePath
 from typing import Any, cast
 
 import torch
@@ -17,9 +15,10 @@ from ptfile._collector import paused_collector
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_structs import LOCAL_SIGNATURE
+from ptfile.errors import UnsupportedError
 from ptfile.formats.pickles import PickleRunner
 from ptfile.limits import Limits
-from ptfile.sources import MappedSource, MemorySource, Source, StreamSource, open_source
+from ptfile.sources import MappedSource, MemorySource, Source, StreamSource, open_file, open_source
 from ptfile.torch.legacy_loading import load_legacy
 from ptfile.torch.placement import Contents, contents_of_legacy
 from ptfile.torch.runners import runner_for
@@ -72,7 +71,7 @@ def _left_to_pytorch(f: Any, *, mapped: bool) -> bool:
     if config.load.endianness not in (None, serialization.LoadEndianness.LITTLE):
         return True
     if _is_path(f):
-        return os.fspath(f).endswith(".safetensors") or not os.path.isfile(f)
+        return os.fspath(f).endswith(".safetensors") or (mapped and not FilePath(f).is_file())
     if mapped or not all(hasattr(f, name) for name in ("read", "seek", "tell")):
         return True
     try:
@@ -85,7 +84,10 @@ def _left_to_pytorch(f: Any, *, mapped: bool) -> bool:
 def _open(f: Any, map_location: Any, *, mapped: bool) -> tuple[Source, Kind]:
     """The bytes from the position on, and what they look like; UNKNOWN is for PyTorch to load, or to refuse."""
     if _is_path(f):
-        source = _open_shared(f) if mapped and _is_shared() else open_source(f, mmap=mapped)
+        try:
+            source = _open_shared(f) if mapped and _is_shared() else open_file(f, mmap=mapped)
+        except (OSError, UnsupportedError):  # PyTorch has words of its own for what is no file
+            return MemorySource(b""), Kind.UNKNOWN
         kind = _kind_of(bytes(source.read(0, min(HEAD_SIZE, source.size))))
         return source, Kind.UNKNOWN if mapped and kind is not Kind.ZIP else kind
     start = f.tell()

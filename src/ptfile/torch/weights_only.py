@@ -87,11 +87,15 @@ class TorchPolicy:
 
     def __init__(self) -> None:
         self._allowed: dict[str, Any] = theirs._get_allowed_globals()
-        self._values = _ids_of_allowed()
-        users: dict[str, Any] = theirs._get_user_allowed_globals()
-        if users:
-            self._allowed = {**users, **self._allowed}
-            self._values = frozenset(map(id, self._allowed.values()))
+        self._users: dict[str, Any] = theirs._get_user_allowed_globals()
+        self._ids: frozenset[int] | None = None
+
+    def _allows(self, target: Any) -> bool:
+        """Whether an object may be called."""
+        if self._ids is None:  # only the plain machine asks
+            users = {id(value) for name, value in self._users.items() if name not in self._allowed}
+            self._ids = _ids_of_allowed() | users
+        return id(target) in self._ids
 
     def resolve(self, module: str, name: str) -> Any:
         """The object that a name stands for."""
@@ -102,8 +106,9 @@ class TorchPolicy:
         # Python 2's names, which Python 3 still writes in protocol 2, and a module that PyTorch renamed.
         for old, new in (("__builtin__.", "builtins."), ("torch.tensor.", "torch._tensor.")):
             path = path.replace(old, new, 1) if path.startswith(old) else path
-        if path in self._allowed:
-            return self._allowed[path]
+        for allowed in (self._allowed, self._users):
+            if path in allowed:
+                return allowed[path]
         if path in _NEED_NESTED:
             message = "``torch.nested`` and ``torch._dynamo`` must be imported to load nested jagged tensors (NJTs)"
             raise pickle.UnpicklingError(message)
@@ -126,7 +131,7 @@ class TorchPolicy:
 
     def call(self, target: Any, arguments: Any) -> Any:
         """REDUCE."""
-        if id(target) not in self._values:
+        if not self._allows(target):
             message = f"Trying to call reduce for unrecognized function {_text(target)}"
             if hasattr(target, "__self__"):
                 message += f" which belongs to {target.__self__}"
@@ -140,7 +145,7 @@ class TorchPolicy:
         """NEWOBJ."""
         if target is torch.nn.Parameter:
             return torch.nn.Parameter(*arguments)
-        if id(target) not in self._values or keywords:
+        if not self._allows(target) or keywords:
             message = (
                 "Can only create new object for nn.Parameter or classes allowlisted "
                 f"via `add_safe_globals` but got {_text(target)}"
@@ -152,7 +157,7 @@ class TorchPolicy:
         """What may be done to objects of a type."""
         if kind in _TYPES:
             return _TYPES[kind]
-        return replace(_NOTHING, set_state=_set_state) if id(kind) in self._values else _NOTHING
+        return replace(_NOTHING, set_state=_set_state) if self._allows(kind) else _NOTHING
 
     def may_be_key(self, kind: type) -> bool:  # noqa: ARG002  (PyTorch lets anything that hashes be a key)
         return True

@@ -8,10 +8,10 @@ import torch
 from torch import serialization
 
 from ptfile.containers.zip_reader import ZipReader
-from ptfile.errors import FormatError, TensorError
+from ptfile.errors import FormatError, PtfileError, TensorError
 from ptfile.formats.opening import zip_dialect
 from ptfile.formats.pickles import PickleRunner
-from ptfile.formats.zip_format import ARCHIVE_VERSION, NEWEST_VERSION, ZipFormatReader
+from ptfile.formats.zip_format import NEWEST_VERSION, ZipFormatReader
 from ptfile.formats.zip_records import MissingRecordError, ZipRecords, root_of
 from ptfile.limits import Limits
 from ptfile.sources import FileObjectSource, Source, ViewSource
@@ -36,9 +36,7 @@ def load_zip(source: Source, archive: ZipReader, runner: PickleRunner, map_locat
     # What rebuilds tensors of wrapper subclasses looks the location up there.
     serialization._serialization_tls.map_location = map_location
     try:
-        records = _records(archive, limits)
-        _check_records(records)
-        reader = ZipFormatReader(records)
+        reader = _reader(_records(archive, limits))
         storages = LoadedTorchStorages(
             reader.stored,
             serialization._get_restore_location(map_location),
@@ -73,6 +71,14 @@ def _records(archive: ZipReader, limits: Limits) -> ZipRecords:
         raise
 
 
+def _reader(records: ZipRecords) -> ZipFormatReader:
+    try:
+        return ZipFormatReader(records)
+    except PtfileError:
+        _check_records(records)
+        raise
+
+
 def _check_records(records: ZipRecords) -> None:
     """Raise what PyTorch raises for zip files of another kind."""
     if not records.has_root:
@@ -81,8 +87,6 @@ def _check_records(records: ZipRecords) -> None:
     if "data.pkl" not in records:
         problem = "it has no record data.pkl"
         raise MissingRecordError(problem, record="data.pkl")
-    if records.says("version", ARCHIVE_VERSION):
-        return
     version = records.text("version").strip() if "version" in records else "1"
     if version.isdecimal() and int(version[:9]) > NEWEST_VERSION:
         message = (

@@ -6,13 +6,14 @@ between but the system's own calls. Whatever is not as usual is left to `FileSin
 """
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH104, PTH108, PTH116
+# ruff: noqa: PTH104, PTH108
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
+import time
 
 from ptfile._types import Buffer
 from ptfile.sinks.leftovers import temporary_name
@@ -34,7 +35,8 @@ def replace_small_file(path: str, content: Buffer) -> bool:
     folder, separator, base = path.rpartition(os.sep)
     if not _HAS_ATTRIBUTES or not base:
         return False
-    temporary = f"{folder}{separator}{temporary_name(base)}"
+    # No random number: to ask the system for one takes a while, and a name that is taken is no harm here.
+    temporary = f"{folder}{separator}{temporary_name(base, time.time_ns())}"
     try:
         old = _status(path)
         if old is not None and not _is_plain(path, old):

@@ -44,6 +44,9 @@ def replace_small_file(path: str, content: Buffer) -> bool:
         file = os.open(temporary, _FLAGS, 0o666 if old is None else stat.S_IMODE(old.st_mode))
     except OSError:
         return False
+    except BaseException:
+        _remove(temporary)  # an interrupt can come right behind the call
+        raise
     is_renamed = False
     try:
         try:
@@ -58,9 +61,13 @@ def replace_small_file(path: str, content: Buffer) -> bool:
         pass
     finally:
         if not is_renamed:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            _remove(temporary)
     return is_renamed
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -258,6 +258,10 @@ class Storage:
         return (type(self), (self.data, self.device))
 
 
+UntypedStorage = Storage
+"""PyTorch's name for it, which is the public one."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TypedStorage:
     """A storage that knows what its elements are: `torch.FloatStorage` and the like, which old files hold as values."""

@@ -30,7 +30,7 @@ def imported_by(statement: str) -> set[str]:
     """The packages that a fresh interpreter has after a statement."""
     script = f"{statement}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
-    return {name.partition(".")[0] for name in json.loads(result.stdout)}
+    return {name.partition(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
 
 
 def test_type_checkers_are_told_what_there_is() -> None:
@@ -66,6 +66,15 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_importing_it_imports_nothing_else() -> None:
     """No dependency, and not even the larger part of Python's own library: that waits until something is asked for."""
     assert imported_by("import ptfile") - imported_by("pass") == {"ptfile"}
+
+
+def test_looking_into_a_checkpoint_imports_no_numpy(tmp_path: Path) -> None:
+    """Names, dtypes and shapes take no arrays; nor does listing them for a pipe take a package for terminals."""
+    path = str(tmp_path / "model.pt")
+    ptfile.save({"weight": ptfile.zeros(2, 3), "epoch": 7, "loss": [0.5, 0.25]}, path)
+
+    assert "numpy" not in imported_by(f"import ptfile; ptfile.inspect({path!r})")
+    assert imported_by(f"from ptfile.cli import main; main(['ls', {path!r}])").isdisjoint({"numpy", "rich"})
 
 
 def test_saving_and_loading_imports_no_framework() -> None:

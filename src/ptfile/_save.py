@@ -11,7 +11,7 @@ from ptfile.containers.zip_writer import ALIGNMENT
 from ptfile.errors import UnsupportedError
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.reachable import ReachableStorages
-from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
+from ptfile.formats.zip_saving import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import Sink, open_sink
 from ptfile.stores.urls import StorageOptions, is_file_url, local_path
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import chain
 
-import numpy as np
 from isal import igzip_lib, isal_zlib
 
+from ptfile._lazy import np
 from ptfile._threads import cores, share
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from isal import isal_zlib
 
+from ptfile._lazy import np
 from ptfile.containers import zip_salvage as zsv
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.serialization_id import LENGTH
@@ -29,6 +28,9 @@ from ptfile.sources import Source
 from ptfile.sources.read_ahead import near
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _PICKLE = "data.pkl"
 _ID = ".data/serialization_id"

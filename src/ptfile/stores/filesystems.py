@@ -28,28 +28,10 @@ def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     return filesystem, path
 
 
-def is_hub(filesystem: Any) -> bool:
-    """Whether it is Hugging Face's hub."""
-    return "hf" in protocols(filesystem)
-
-
 def protocols(filesystem: Any) -> frozenset[str]:
     """The schemes that a file system goes by."""
     names = filesystem.protocol
     return frozenset((names,) if isinstance(names, str) else names)
-
-
-def pinned(filesystem: Any, path: str) -> str:
-    """The path of a file on the hub by the commit that its branch is at now: what it leads to never changes."""
-    from huggingface_hub import HfApi
-
-    at = filesystem.resolve_path(path)
-    if not hasattr(at, "repo_id"):  # a bucket has no commits
-        return path
-    api = HfApi(endpoint=filesystem.endpoint, token=filesystem.token)
-    commit = api.repo_info(at.repo_id, revision=at.revision, repo_type=at.repo_type).sha
-    kind = "" if at.repo_type == "model" else f"{at.repo_type}s/"
-    return f"{kind}{at.repo_id}@{commit}/{at.path_in_repo}"
 
 
 @contextmanager
@@ -59,13 +41,17 @@ def translated(name: str) -> Iterator[None]:
         yield
     except NotImplementedError:
         raise UnsupportedError("this file system of fsspec does not do that", fix="", file=name) from None
-    except OSError as error:
-        raise OSError(error.errno or _number_of(error), error.strerror or reason(error), name) from None
     except Exception as error:  # noqa: BLE001  of the library behind it, which can be any
-        raise OSError(errno.EIO, reason(error), name) from None
+        number = getattr(error, "errno", None) or _number_of(error)
+        raise OSError(number, getattr(error, "strerror", None) or reason(error), name) from None
 
 
-def _number_of(error: OSError) -> int:
-    """The number that makes an OSError of the same class, for those that were raised without one."""
-    numbers = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES, IsADirectoryError: errno.EISDIR}
-    return next((number for kind, number in numbers.items() if isinstance(error, kind)), errno.EIO)
+_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES, IsADirectoryError: errno.EISDIR}
+_STATUSES = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
+
+
+def _number_of(error: Exception) -> int:
+    """The number that makes an OSError of the class that fits, for errors that were raised without one."""
+    number = next((number for kind, number in _NUMBERS.items() if isinstance(error, kind)), None)
+    status = getattr(getattr(error, "response", None), "status_code", None)  # of requests, httpx and those like them
+    return number or _STATUSES.get(status or 0, errno.EIO)

@@ -22,9 +22,13 @@ WEB = frozenset({"http", "https"})
 
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*([a-z][a-z0-9+.-]+)://")
 """A scheme has two letters or more: `c:` is a drive. fsspec puts one file system into another by `::`."""
-_USER = re.compile(r"(?<=://)[^/?#\s]*:[^/?#\s]*@")
+_USER = re.compile(r"(?<=://)[^/?#\s]*:[^/?#\s]*@|(?<=http://)[^/?#\s]*@|(?<=https://)[^/?#\s]*@")
+"""A password before the host, on the web a token too. In `abfss://container@account` that is the container."""
 _QUERY = re.compile(r"[?#][^\s\"')>]*")
 _MOST_TEXT = 200
+_BUCKET = re.compile(r"[\w.$-]+(?:@[\w.-]+)?")
+"""Azure's `$web` is one too, and `container@account.dfs.core.windows.net`."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_url(f: object) -> TypeGuard[str]:
@@ -63,7 +67,8 @@ def local_path(url: str) -> str:
 def split(url: str) -> tuple[str, str]:
     """The bucket or container as a URL, and the key in it, which is taken as it stands: nothing is unescaped.
 
-    Raises IsADirectoryError where there is no key.
+    Raises IsADirectoryError where there is no key, and OSError for what obstore has no request for, or would ask for by
+    another name: an empty part of a key, for which a slash too many is enough, `.`, `..`, control characters.
 
     >>> split("s3://bucket/runs/7/a b%20c.pt")
     ('s3://bucket', 'runs/7/a b%20c.pt')
@@ -72,6 +77,13 @@ def split(url: str) -> tuple[str, str]:
     bucket, _, key = rest.partition("/")
     if not bucket or not key or key.endswith("/"):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), redacted(url))
+    if not _BUCKET.fullmatch(bucket):
+        raise OSError(
+            errno.EINVAL, "that is no name of a bucket; credentials and the like stand elsewhere", redacted(url)
+        )
+    if not {"", ".", ".."}.isdisjoint(key.split("/")) or _CONTROL.search(key):
+        problem = "no part of a key may be empty (is there a slash too many?), `.` or `..`, or have control characters"
+        raise OSError(errno.EINVAL, problem, redacted(url))
     return f"{scheme}://{bucket}", key
 
 
@@ -102,6 +114,12 @@ def _needs(url: str, *, package: str, extra: str) -> Iterator[None]:
 
 needs_obstore = partial(_needs, package="obstore", extra="remote")
 needs_fsspec = partial(_needs, package="fsspec", extra="fsspec")
+
+
+def ignores_ranges(name: str) -> UnsupportedError:
+    """The error for a server that sends all of a file where a part is asked for."""
+    problem = "the server does not give parts of a file: it ignores Range requests"
+    return UnsupportedError(problem, fix="Download the file, and give its path", file=name)
 
 
 def changed(name: str) -> OSError:

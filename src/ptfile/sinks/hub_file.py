@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from ptfile._types import Buffer
 from ptfile.sinks.base import write_zeros
 from ptfile.sinks.local_file import FileSink
-from ptfile.stores.filesystems import open_filesystem, translated
+from ptfile.stores.filesystems import TRIES, in_tries, open_filesystem
 from ptfile.stores.hub import upload
 from ptfile.stores.urls import StorageOptions, redacted
 
@@ -40,8 +41,8 @@ class HubSink:
         write_zeros(self, length)
 
     def __enter__(self) -> Self:
-        with translated(self.name):
-            self._filesystem.resolve_path(self._path)  # raises FileNotFoundError: nothing is made for no repository
+        # Raises FileNotFoundError: nothing is made for no repository.
+        in_tries(TRIES, self.name, partial(self._filesystem.resolve_path, self._path))
         self._folder = TemporaryDirectory(prefix="ptfile-")
         try:
             self._file = FileSink(os.path.join(self._folder.name, "file.pt"))  # noqa: PTH118
@@ -57,5 +58,4 @@ class HubSink:
         with self._folder:
             self._file.__exit__(kind, error, trace)
             if kind is None:
-                with translated(self.name):
-                    upload(self._filesystem, self._path, self._file.name)
+                upload(self._filesystem, self._path, self._file.name, name=self.name)

@@ -5,27 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 from ptfile._types import Buffer
 from ptfile.errors import UnsupportedError
 from ptfile.sources.remote import HEAD
-from ptfile.stores.filesystems import open_filesystem, protocols, translated
+from ptfile.stores.filesystems import TRIES, in_tries, open_filesystem, protocols
 from ptfile.stores.hub import is_hub, pinned
 from ptfile.stores.urls import StorageOptions, changed, ignores_ranges, redacted
 
-_TRIES = 4
-_FIRST_PAUSE = 0.1
-"""Seconds before something is asked for again; twice as many the next time."""
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
-"""What is no better the next time."""
 _SIDE_BY_SIDE = frozenset({"hf", "local", "memory"})
 """File systems that are not asynchronous and stand several threads all the same."""
-
-_T = TypeVar("_T")
 
 
 class FsspecFile:
@@ -38,12 +30,12 @@ class FsspecFile:
         side_by_side = getattr(self._filesystem, "async_impl", False) or protocols(self._filesystem) & _SIDE_BY_SIDE
         self._turn = nullcontext() if side_by_side else threading.Lock()
         self._never_changes = False
-        self._tries = _TRIES
+        self._tries = TRIES
         self._how: dict[str, Any] = {}
         if is_hub(self._filesystem):
             self._tries = 1  # for a range: the hub's library tries again itself
             self._how = {"cache_type": "none"}  # it would fetch 5 MiB more than it is asked for each time
-        info = self._in_tries(_TRIES, self._look)
+        info = in_tries(TRIES, self.name, self._look)
         if info.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
         if info.get("size") is None:
@@ -59,14 +51,17 @@ class FsspecFile:
         """Fill the target from `start` on, in a few tries."""
 
         def get() -> tuple[bytes, bool]:
-            data: bytes = self._filesystem.cat_file(self._path, start, start + target.nbytes, **self._how)
-            return data, self._is_same()
+            with self._turn:
+                data: bytes = self._filesystem.cat_file(self._path, start, start + target.nbytes, **self._how)
+                return data, self._is_same()
 
-        data, is_same = self._in_tries(self._tries, get)
-        if is_same and len(data) > target.nbytes:
-            raise ignores_ranges(self.name)
-        if not is_same or len(data) != target.nbytes:
+        data, is_same = in_tries(self._tries, self.name, get)
+        if not is_same:
             raise changed(self.name)
+        if len(data) > target.nbytes:
+            raise ignores_ranges(self.name)
+        if len(data) < target.nbytes:
+            raise OSError(errno.EIO, f"{len(data)} bytes came where {target.nbytes} are asked for", self.name)
         target[:] = data
 
     def _look(self) -> Mapping[str, Any]:
@@ -84,15 +79,3 @@ class FsspecFile:
             return True
         self._filesystem.invalidate_cache(self._path)
         return bool(self._filesystem.ukey(self._path) == self._version)
-
-    def _in_tries(self, tries: int, do: Callable[[], _T]) -> _T:
-        """What is done, in the end. Raises the OSError of the last try, and at once what is final."""
-        for turn in range(tries):
-            try:
-                with self._turn, translated(self.name):
-                    return do()
-            except OSError as error:
-                if turn == tries - 1 or isinstance(error, _FINAL):
-                    raise
-            time.sleep(_FIRST_PAUSE * 2**turn)
-        raise AssertionError

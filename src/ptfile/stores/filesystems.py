@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fsspec.core import url_to_fs
 
@@ -42,16 +43,61 @@ def translated(name: str) -> Iterator[None]:
     except NotImplementedError:
         raise UnsupportedError("this file system of fsspec does not do that", fix="", file=name) from None
     except Exception as error:  # noqa: BLE001  of the library behind it, which can be any
-        number = getattr(error, "errno", None) or _number_of(error)
-        raise OSError(number, getattr(error, "strerror", None) or reason(error), name) from None
+        number, words = _number_of(error), _words_of(error)
+        if number == errno.EACCES and scheme_of(name).endswith("hf"):
+            words += ". Log in with `hf auth login`, or set HF_TOKEN, as someone who may do this"
+        raise OSError(number, words, name) from None
+
+
+TRIES = 4
+_FIRST_PAUSE = 0.1
+"""Seconds before something is asked for again; twice as many the next time."""
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
+"""What is no better the next time."""
+_T = TypeVar("_T")
+
+
+def in_tries(tries: int, name: str, do: Callable[[], _T]) -> _T:
+    """What is done, in the end. Raises the OSError of the last try, `translated`, and at once what is final."""
+    for turn in range(tries):
+        try:
+            with translated(name):
+                return do()
+        except OSError as error:
+            if turn == tries - 1 or isinstance(error, _FINAL):
+                raise
+        time.sleep(_FIRST_PAUSE * 2**turn)
+    raise AssertionError
 
 
 _NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES, IsADirectoryError: errno.EISDIR}
 _STATUSES = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
+"""What servers answer, as the errors of files."""
 
 
 def _number_of(error: Exception) -> int:
-    """The number that makes an OSError of the class that fits, for errors that were raised without one."""
-    number = next((number for kind, number in _NUMBERS.items() if isinstance(error, kind)), None)
-    status = getattr(getattr(error, "response", None), "status_code", None)  # of requests, httpx and those like them
-    return number or _STATUSES.get(status or 0, errno.EIO)
+    """The number that makes an OSError of the class that fits."""
+    number = getattr(error, "errno", None) or next((_NUMBERS[kind] for kind in _NUMBERS if isinstance(error, kind)), 0)
+    response = _response_of(error)
+    return number or _STATUSES.get(response.status_code if response else 0, errno.EIO)
+
+
+def _words_of(error: Exception) -> str:
+    """What went wrong, on one line."""
+    response = _response_of(error)
+    if response is not None:
+        more = getattr(error, "server_message", None)
+        answer = f"the server answers {response.status_code} {response.reason_phrase}"
+        return f"{answer}: {reason(ValueError(more))}" if more else answer
+    said: str = getattr(error, "strerror", None) or reason(error)
+    if isinstance(error, FileNotFoundError):
+        return f"there is no such file ({said})"
+    return f"{said} ({reason(error.__cause__)})" if error.__cause__ else said
+
+
+def _response_of(error: BaseException) -> Any:
+    """The answer that a library of httpx's kind, such as the hub's, found wrong; None for other errors."""
+    response = getattr(error, "response", None)
+    if response is None and not isinstance(error, FileNotFoundError):  # which says more than a 404
+        response = getattr(error.__cause__, "response", None)
+    return response if hasattr(response, "reason_phrase") else None

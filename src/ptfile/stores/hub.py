@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ptfile.stores.filesystems import protocols
+from ptfile.stores.filesystems import TRIES, in_tries, protocols, translated
 
 
 def is_hub(filesystem: Any) -> bool:
@@ -27,21 +28,28 @@ def pinned(filesystem: Any, path: str) -> str | None:
     return f"{kind}{at.repo_id}@{commit}/{at.path_in_repo}"
 
 
-def upload(filesystem: Any, path: str, file: str) -> None:
-    """Put a file of this machine on the hub, in one commit. Raises OSError if it is not there afterwards."""
-    at, hub, size = filesystem.resolve_path(path), _hub(filesystem), Path(file).stat().st_size
-    if _is_in_repository(at):
+def upload(filesystem: Any, path: str, file: str, *, name: str) -> None:
+    """Put a file of this machine on the hub, in one commit. Raises OSError with `name`."""
+    size = Path(file).stat().st_size
+    with translated(name):
+        at, hub = filesystem.resolve_path(path), _hub(filesystem)
+        if not _is_in_repository(at):
+            hub.batch_bucket_files(at.bucket_id, add=[(file, at.path)])
+            return
         place: dict[str, Any] = {"repo_id": at.repo_id, "repo_type": at.repo_type}
         message = f"Upload {at.path_in_repo} with ptfile"
         commit = hub.upload_file(
             path_or_fileobj=file, path_in_repo=at.path_in_repo, revision=at.revision, commit_message=message, **place
         )
-        found = hub.get_paths_info(paths=[at.path_in_repo], revision=commit.oid, **place)
-    else:
-        hub.batch_bucket_files(at.bucket_id, add=[(file, at.path)])
-        found = list(hub.get_bucket_paths_info(at.bucket_id, [at.path]))
+    # What the repository's .gitignore names is left out of commits without a word.
+    find = partial(hub.get_paths_info, paths=[at.path_in_repo], revision=commit.oid, **place)
+    try:
+        found = in_tries(TRIES, name, find)
+    except OSError as error:
+        problem = f"there is a commit {commit.oid}, but the hub does not say whether the file is in it"
+        raise OSError(error.errno, f"{problem}: {error.strerror}", name) from None
     if [entry.size for entry in found] != [size]:
-        raise OSError(errno.EIO, "the hub did not take the file: does a .gitignore of the repository name it?")
+        raise OSError(errno.EIO, "the hub did not take the file: does the repository's .gitignore name it?", name)
 
 
 def _is_in_repository(at: Any) -> bool:

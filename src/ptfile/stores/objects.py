@@ -79,7 +79,7 @@ def translated(name: str) -> Iterator[None]:
     except theirs.UnknownConfigurationKeyError as error:
         raise TypeError(f"storage_options: {reason(error)}") from None
     except (theirs.PermissionDeniedError, theirs.UnauthenticatedError) as error:
-        raise PermissionError(errno.EACCES, f"the store does not allow it: {_said(error)}", name) from None
+        raise _refused(error, name) from None
     except theirs.BaseError as error:
         raise _failed(error, name) from None
     except OSError as error:
@@ -89,11 +89,19 @@ def translated(name: str) -> Iterator[None]:
 
 
 def _missing(name: str) -> OSError:
-    return FileNotFoundError(errno.ENOENT, "there is no such object or bucket", name)
+    what = "file" if scheme_of(name) in WEB else "object or bucket"
+    return FileNotFoundError(errno.ENOENT, f"there is no such {what}", name)
 
 
-def _failed(error: Exception, name: str) -> OSError:
-    """The OSError for what obstore says in words alone."""
+def _refused(error: Exception, name: str) -> OSError:
+    fix = "other credentials are needed, or there is no such object"
+    if scheme_of(name) in WEB:
+        fix = "has the signature run out?" if "?" in name else "it may want a password or a token"
+    return PermissionError(errno.EACCES, f"the store does not allow it: {_said(error)}; {fix}", name)
+
+
+def _failed(error: Exception, name: str) -> OSError | UnsupportedError:
+    """The error for what obstore says in words alone."""
     text = str(error)
     if _INSTANCE_METADATA in text:
         how = _CREDENTIALS.get(scheme_of(name).removesuffix("a"), _CREDENTIALS["az"])
@@ -102,11 +110,13 @@ def _failed(error: Exception, name: str) -> OSError:
             "is public, give storage_options={'skip_signature': True}"
         )
         return PermissionError(errno.EACCES, problem, name)
+    if "non-partial" in text:
+        return ignores_ranges(name)
     status = _status_of(error)
     if status.startswith("404"):
         return _missing(name)
     if status.startswith(("401", "403")):
-        return PermissionError(errno.EACCES, f"the store does not allow it: {_said(error)}", name)
+        return _refused(error, name)
     if "Account must be specified" in text:
         problem = "of which account? Set AZURE_STORAGE_ACCOUNT_NAME, or give storage_options={'account_name': ...}"
         return OSError(errno.EINVAL, problem, name)

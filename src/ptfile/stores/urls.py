@@ -25,6 +25,10 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*([a-z][a-z0-9+.-]+)://")
 _USER = re.compile(r"(?<=://)[^/?#\s]*:[^/?#\s]*@|(?<=http://)[^/?#\s]*@|(?<=https://)[^/?#\s]*@")
 """A password before the host, on the web a token too. In `abfss://container@account` that is the container."""
 _QUERY = re.compile(r"[?#][^\s\"')>]*")
+_SECRET = re.compile(
+    r"secret|password|token$|_key$|connection_string|^authorization$|^cookie$|(?:^|-)sig(?:nature)?$", re.IGNORECASE
+)
+"""Names of credentials in options and in signed URLs: `account_key`, `token`, `X-Amz-Signature`, `sig`."""
 _MOST_TEXT = 200
 _BUCKET = re.compile(r"[\w.$-]+(?:@[\w.-]+)?")
 """Azure's `$web` is one too, and `container@account.dfs.core.windows.net`."""
@@ -94,6 +98,25 @@ def redacted(text: str) -> str:
     'https://…@host/model.pt?…'
     """
     return _QUERY.sub("?…", _USER.sub("…@", text)) if "://" in text else text
+
+
+def secrets_in(url: str, options: StorageOptions) -> list[str]:
+    """What in a URL, and which of the options for it, are credentials: their names. Most are known by theirs alone.
+
+    >>> secrets_in("s3://bucket/model.pt", {"access_key_id": "me", "secret_access_key": "mine", "region": "us-east-1"})
+    ['secret_access_key']
+    >>> secrets_in("https://me:pass@host/model.pt?sig=1234&x=1", None)
+    ['the password', 'sig']
+    """
+    in_query = [name for name, _, _ in (part.partition("=") for part in re.split("[?&]", url)[1:])]
+    found = ["the password"] if _USER.search(url) else []
+    found += [name for name in in_query if _SECRET.search(name)]
+    for name, value in (options or {}).items():
+        if isinstance(value, Mapping):  # headers, and file systems inside others
+            found += secrets_in("", value)
+        elif isinstance(value, str) and (_SECRET.search(name) or _USER.search(value)):
+            found.append(name)
+    return found
 
 
 def reason(error: BaseException) -> str:

@@ -46,5 +46,5 @@ def _hurry_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert http_backoff.__kwdefaults__ is not None
     monkeypatch.setattr("ptfile.stores.filesystems._FIRST_PAUSE", 0.001)
     monkeypatch.setitem(http_backoff.__kwdefaults__, "base_wait_time", 0.001)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)

@@ -110,7 +110,7 @@ class TestReading:
 
     def test_a_cut_connection_costs_only_time(self, cloud: Cloud) -> None:
         """The values are right all the same."""
-        cloud.server.faults = [Fault(on=cloud.reading, cut_after=20_000)] * 4
+        cloud.server.faults = [Fault(on=cloud.reading, cut_after=20_000)] * 3
 
         assert saved(load(cloud)) == saved(SMALL)
         assert not cloud.server.faults
@@ -131,7 +131,7 @@ class TestReading:
             load(cloud)
 
         assert caught.value.errno == errno.EIO
-        assert len(cloud.server.requests) <= 16
+        assert sum(request.status == 503 for request in cloud.server.requests) <= 12
 
     def test_a_server_that_ignores_ranges_is_an_error_that_says_so(self, cloud: Cloud) -> None:
         """It would send all of the file for each tensor."""

@@ -83,7 +83,8 @@ class _HubHandler(RangeHandler):
         elif self.command == "POST" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.empty(403, {"X-Error-Message": "You do not have the right to write"})
         elif path == f"/{REPOSITORY}.git/info/lfs/objects/batch":
-            self._json({"transfer": "basic", "objects": [self._place(state, **it) for it in self._asked(content)]})
+            transfer = "xet" if state.xet else "basic"
+            self._json({"transfer": transfer, "objects": [self._place(state, **it) for it in self._asked(content)]})
         else:
             kind, _, rest = path.lstrip("/").partition("/")
             self._api(state, kind, rest.partition("/")[0], content)
@@ -121,7 +122,8 @@ class _HubHandler(RangeHandler):
             self.empty(400)
             return
         state.commits.append(files)
-        self._json({"commitUrl": state.url(f"/{REPOSITORY}/commit/1"), "commitOid": state.sha(state.number(""))})
+        oid = state.sha(state.number(""))
+        self._json({"commitUrl": f"https://huggingface.co/{REPOSITORY}/commit/{oid}", "commitOid": oid})
 
     def _resolve(self, state: Hub, revision: str, name: str) -> None:
         oid = state.names(revision).get(name)

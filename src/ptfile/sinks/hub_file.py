@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ptfile._types import Buffer
 from ptfile.sinks.base import write_zeros
 from ptfile.sinks.local_file import FileSink
-from ptfile.stores.filesystems import TRIES, in_tries, open_filesystem
+from ptfile.stores.filesystems import in_tries, open_filesystem
 from ptfile.stores.hub import upload
 from ptfile.stores.urls import StorageOptions, redacted
 
@@ -42,7 +42,7 @@ class HubSink:
 
     def __enter__(self) -> Self:
         # Raises FileNotFoundError: nothing is made for no repository.
-        in_tries(TRIES, self.name, partial(self._filesystem.resolve_path, self._path))
+        in_tries(self.name, partial(self._filesystem.resolve_path, self._path))
         self._folder = TemporaryDirectory(prefix="ptfile-")
         try:
             self._file = FileSink(os.path.join(self._folder.name, "file.pt"))  # noqa: PTH118

@@ -12,7 +12,7 @@ from typing import Any
 from ptfile._types import Buffer
 from ptfile.errors import UnsupportedError
 from ptfile.sources.remote import HEAD
-from ptfile.stores.filesystems import TRIES, in_tries, open_filesystem, protocols
+from ptfile.stores.filesystems import in_tries, open_filesystem, protocols
 from ptfile.stores.hub import is_hub, pinned
 from ptfile.stores.urls import StorageOptions, changed, ignores_ranges, redacted
 
@@ -30,12 +30,10 @@ class FsspecFile:
         side_by_side = getattr(self._filesystem, "async_impl", False) or protocols(self._filesystem) & _SIDE_BY_SIDE
         self._turn = nullcontext() if side_by_side else threading.Lock()
         self._never_changes = False
-        self._tries = TRIES
         self._how: dict[str, Any] = {}
         if is_hub(self._filesystem):
-            self._tries = 1  # for a range: the hub's library tries again itself
             self._how = {"cache_type": "none"}  # it would fetch 5 MiB more than it is asked for each time
-        info = in_tries(TRIES, self.name, self._look)
+        info = in_tries(self.name, self._look)
         if info.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
         if info.get("size") is None:
@@ -55,7 +53,8 @@ class FsspecFile:
                 data: bytes = self._filesystem.cat_file(self._path, start, start + target.nbytes, **self._how)
                 return data, self._is_same()
 
-        data, is_same = in_tries(self._tries, self.name, get)
+        # The hub's library asks again itself for a range that it was refused.
+        data, is_same = in_tries(self.name, get, answers_are_final=is_hub(self._filesystem))
         if not is_same:
             raise changed(self.name)
         if len(data) > target.nbytes:

@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import responses
 from typing import Any, TypeVar
 
 from fsspec.core import url_to_fs
@@ -49,23 +50,27 @@ def translated(name: str) -> Iterator[None]:
         raise OSError(number, words, name) from None
 
 
-TRIES = 4
+_TRIES = 4
 _FIRST_PAUSE = 0.1
 """Seconds before something is asked for again; twice as many the next time."""
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
+_FINAL = frozenset({errno.ENOENT, errno.EACCES, errno.EISDIR})
 """What is no better the next time."""
 _T = TypeVar("_T")
 
 
-def in_tries(tries: int, name: str, do: Callable[[], _T]) -> _T:
-    """What is done, in the end. Raises the OSError of the last try, `translated`, and at once what is final."""
-    for turn in range(tries):
+def in_tries(name: str, do: Callable[[], _T], *, answers_are_final: bool = False) -> _T:
+    """What is done, in the end. Raises the error of the last try, `translated`, and at once what is final.
+
+    answers_are_final: a server's 503 too, since who asked it has tried again already.
+    """
+    for turn in range(_TRIES):
         try:
-            with translated(name):
-                return do()
-        except OSError as error:
-            if turn == tries - 1 or isinstance(error, _FINAL):
-                raise
+            return do()
+        except Exception as error:  # noqa: BLE001  of the library behind it, which can be any
+            answered = answers_are_final and _response_of(error) is not None
+            if turn == _TRIES - 1 or answered or _number_of(error) in _FINAL or isinstance(error, NotImplementedError):
+                with translated(name):
+                    raise
         time.sleep(_FIRST_PAUSE * 2**turn)
     raise AssertionError
 
@@ -79,7 +84,7 @@ def _number_of(error: Exception) -> int:
     """The number that makes an OSError of the class that fits."""
     number = getattr(error, "errno", None) or next((_NUMBERS[kind] for kind in _NUMBERS if isinstance(error, kind)), 0)
     response = _response_of(error)
-    return number or _STATUSES.get(response.status_code if response else 0, errno.EIO)
+    return number or _STATUSES.get(0 if response is None else response.status_code, errno.EIO)
 
 
 def _words_of(error: Exception) -> str:
@@ -87,7 +92,7 @@ def _words_of(error: Exception) -> str:
     response = _response_of(error)
     if response is not None:
         more = getattr(error, "server_message", None)
-        answer = f"the server answers {response.status_code} {response.reason_phrase}"
+        answer = f"the server answers {response.status_code} {responses.get(response.status_code, '')}".rstrip()
         return f"{answer}: {reason(ValueError(more))}" if more else answer
     said: str = getattr(error, "strerror", None) or reason(error)
     if isinstance(error, FileNotFoundError):
@@ -96,8 +101,8 @@ def _words_of(error: Exception) -> str:
 
 
 def _response_of(error: BaseException) -> Any:
-    """The answer that a library of httpx's kind, such as the hub's, found wrong; None for other errors."""
+    """The answer that a library like requests or httpx, which the hub's uses, found wrong; None for other errors."""
     response = getattr(error, "response", None)
     if response is None and not isinstance(error, FileNotFoundError):  # which says more than a 404
         response = getattr(error.__cause__, "response", None)
-    return response if hasattr(response, "reason_phrase") else None
+    return response if isinstance(getattr(response, "status_code", None), int) else None

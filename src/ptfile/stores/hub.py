@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ptfile.stores.filesystems import TRIES, in_tries, protocols, translated
+from ptfile.stores.filesystems import in_tries, protocols, translated
 
 
 def is_hub(filesystem: Any) -> bool:
@@ -44,7 +44,7 @@ def upload(filesystem: Any, path: str, file: str, *, name: str) -> None:
     # What the repository's .gitignore names is left out of commits without a word.
     find = partial(hub.get_paths_info, paths=[at.path_in_repo], revision=commit.oid, **place)
     try:
-        found = in_tries(TRIES, name, find)
+        found = in_tries(name, find)
     except OSError as error:
         problem = f"there is a commit {commit.oid}, but the hub does not say whether the file is in it"
         raise OSError(error.errno, f"{problem}: {error.strerror}", name) from None

@@ -80,6 +80,16 @@ def test_nothing_is_made_for_a_repository_that_is_not_there(cloud: Cloud, tempor
     assert not any(temporary.iterdir())
 
 
+@pytest.mark.parametrize("url", ["hf://org/net", "hf://org/net@main", "hf://org/net/", "hf://org/net/folder/"])
+def test_a_repository_and_a_folder_are_nothing_to_save_to(hub: Hub, cloud: Cloud, url: str) -> None:
+    """The hub's library would make a file without a name, or one with the name of the folder."""
+    with pytest.raises(IsADirectoryError) as caught:
+        ptfile.save([1, 2], url, storage_options=cloud.options, _use_new_zipfile_serialization=False)
+
+    assert caught.value.filename == url
+    assert hub.commits == [{}]
+
+
 @pytest.mark.parametrize(
     ("url", "commit"),
     [

@@ -123,6 +123,18 @@ def test_a_file_url_is_a_path(tmp_path: Path) -> None:
     assert ptfile.load(path.as_uri(), mmap=True).tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("character", ["?", "#"])
+def test_what_would_end_the_path_of_a_file_url_is_refused(tmp_path: Path, character: str) -> None:
+    """It would be another file."""
+    path = tmp_path / f"a{character}b.pt"
+    ptfile.save([1], tmp_path / "a")
+    if sys.platform != "win32":
+        ptfile.save([2], path.as_uri())
+        assert ptfile.load(path) == ptfile.load(path.as_uri()) == [2]
+    with pytest.raises(OSError, match="is written as %3F"):
+        ptfile.load(f"file://{tmp_path}/a{character}b.pt")
+
+
 def test_a_file_url_of_another_machine_is_refused() -> None:
     """Two slashes where three were meant."""
     with pytest.raises(OSError, match="three slashes"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 from ptfile._types import Buffer
 from ptfile.sinks.base import write_zeros
 from ptfile.sinks.local_file import FileSink
-from ptfile.stores.filesystems import in_tries, open_filesystem
-from ptfile.stores.hub import upload
+from ptfile.stores.filesystems import open_filesystem
+from ptfile.stores.hub import check_target, upload
 from ptfile.stores.urls import StorageOptions, redacted
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ class HubSink:
         write_zeros(self, length)
 
     def __enter__(self) -> Self:
-        # Raises FileNotFoundError: nothing is made for no repository.
-        in_tries(self.name, partial(self._filesystem.resolve_path, self._path))
+        check_target(self._filesystem, self._path, name=self.name)
         self._folder = TemporaryDirectory(prefix="ptfile-")
         try:
             self._file = FileSink(os.path.join(self._folder.name, "file.pt"))  # noqa: PTH118

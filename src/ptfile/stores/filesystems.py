@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,15 +19,19 @@ from ptfile.stores.urls import StorageOptions, reason, redacted, scheme_of
 def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     """The file system that a URL is in, an instance of its own, and the path there.
 
-    Raises UnsupportedError for a scheme that fsspec does not know, and for one whose package is not installed.
+    Raises UnsupportedError for a scheme that fsspec does not know, and for one whose package is not installed;
+    IsADirectoryError for a URL with a slash at its end, which file systems leave out.
     """
     scheme, name = scheme_of(url), redacted(url)
+    if url.endswith("/"):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     try:
         filesystem, path = url_to_fs(url, **{"skip_instance_cache": True, **(options or {})})
     except ImportError as error:  # says which package to install
         raise UnsupportedError(f"{scheme}:// is not for fsspec alone", fix=reason(error), file=name) from None
     except ValueError as error:
-        raise UnsupportedError(f"a URL that nothing here reads ({reason(error)})", fix="", file=name) from None
+        fix = "Give a path, or a URL that obstore or fsspec knows"
+        raise UnsupportedError(f"a URL that nothing here reads ({reason(error)})", fix=fix, file=name) from None
     return filesystem, path
 
 
@@ -42,7 +47,8 @@ def translated(name: str) -> Iterator[None]:
     try:
         yield
     except NotImplementedError:
-        raise UnsupportedError("this file system of fsspec does not do that", fix="", file=name) from None
+        fix = "Copy the file to or from there by its own tools, and give its path"
+        raise UnsupportedError("this file system of fsspec does not do that", fix=fix, file=name) from None
     except Exception as error:  # noqa: BLE001  of the library behind it, which can be any
         number, words = _number_of(error), _words_of(error)
         if number == errno.EACCES and scheme_of(name).endswith("hf"):
@@ -66,7 +72,7 @@ def in_tries(name: str, do: Callable[[], _T], *, answers_are_final: bool = False
     for turn in range(_TRIES):
         try:
             return do()
-        except Exception as error:  # noqa: BLE001  of the library behind it, which can be any
+        except Exception as error:
             answered = answers_are_final and _response_of(error) is not None
             if turn == _TRIES - 1 or answered or _number_of(error) in _FINAL or isinstance(error, NotImplementedError):
                 with translated(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ def pinned(filesystem: Any, path: str) -> str | None:
     commit = _hub(filesystem).repo_info(at.repo_id, revision=at.revision, repo_type=at.repo_type).sha
     kind = "" if at.repo_type == "model" else f"{at.repo_type}s/"
     return f"{kind}{at.repo_id}@{commit}/{at.path_in_repo}"
+
+
+def check_target(filesystem: Any, path: str, *, name: str) -> None:
+    """Raises FileNotFoundError where there is no such repository, and IsADirectoryError for one without a path in it."""
+    at = in_tries(name, partial(filesystem.resolve_path, path))
+    if not (at.path_in_repo if _is_in_repository(at) else at.path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
 
 
 def upload(filesystem: Any, path: str, file: str, *, name: str) -> None:

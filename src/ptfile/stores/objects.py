@@ -74,7 +74,8 @@ def translated(name: str) -> Iterator[None]:
         raise changed(name) from None
     except theirs.NotSupportedError as error:
         if "Range" not in str(error):
-            raise UnsupportedError(f"the store does not do this ({reason(error)})", fix="", file=name) from None
+            fix = "Copy the file to or from there by its own tools, and give its path"
+            raise UnsupportedError(f"the store does not do this ({reason(error)})", fix=fix, file=name) from None
         raise ignores_ranges(name) from None
     except theirs.UnknownConfigurationKeyError as error:
         raise TypeError(f"storage_options: {reason(error)}") from None

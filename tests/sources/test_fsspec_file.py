@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +11,8 @@ import pytest
 
 import ptfile
 from ptfile.errors import UnsupportedError
-from ptfile.sources import Source, fsspec_file, open_source
-from tests.servers.ranges import RangeServer
+from ptfile.sources import Source, open_source
+from ptfile.stores import filesystems
 from tests.sources.contract import CONTENT, SourceContract
 
 fsspec = pytest.importorskip("fsspec")
@@ -93,7 +91,7 @@ def test_a_scheme_whose_package_is_missing_says_which(monkeypatch: pytest.Monkey
 
 def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few times, with pauses; then its error is raised, without what may be secret in it."""
-    monkeypatch.setattr(fsspec_file, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(filesystems, "_FIRST_PAUSE", 0.001)
     memory.pipe_file("/some.pt", CONTENT)
     fails = 3
 
@@ -115,50 +113,3 @@ def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.Mo
 
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-class TestHub:
-    """Hugging Face's hub, by its own library, at a server that answers as it does."""
-
-    COMMITS = ("a" * 40, "b" * 40)
-
-    @pytest.fixture
-    def options(self, web: RangeServer) -> dict[str, Any]:
-        """The `storage_options` of a hub whose `org/net` has a model of 8 MiB."""
-        pytest.importorskip("huggingface_hub")
-        buffer = io.BytesIO()
-        ptfile.save({f"layer.{i}": ptfile.full((1 << 18,), float(i)) for i in range(8)}, buffer)
-        for commit in self.COMMITS:
-            web.files[f"/org/net/resolve/{commit}/net.pt"] = buffer.getvalue()
-            listed = {"type": "file", "oid": commit, "size": len(buffer.getvalue()), "path": "net.pt"}
-            web.files[f"/api/models/org/net/tree/{commit}"] = json.dumps([listed]).encode()
-            web.files[f"/api/models/org/net/revision/{commit}"] = self.about(commit)
-        self.commit(web, self.COMMITS[0])
-        return {"endpoint": web.url(""), "token": False}
-
-    def about(self, commit: str) -> bytes:
-        repository = {"_id": "1", "id": "org/net", "sha": commit, "private": False, "tags": [], "siblings": []}
-        return json.dumps({**repository, "downloads": 0, "likes": 0}).encode()
-
-    def commit(self, web: RangeServer, commit: str) -> None:
-        """Have the branch at a commit."""
-        web.files["/api/models/org/net"] = web.files["/api/models/org/net/revision/main"] = self.about(commit)
-
-    @pytest.mark.parametrize("url", ["hf://org/net/net.pt", "hf://org/net@main/net.pt"])
-    def test_a_tensor_costs_its_bytes(self, web: RangeServer, options: dict[str, Any], url: str) -> None:
-        """And not the blocks that fsspec reads ahead."""
-        with ptfile.open(url, storage_options=options) as checkpoint:
-            web.forget()
-            assert checkpoint["layer.5"].numpy().max() == 5
-
-        assert (1 << 20) <= web.sent <= (1 << 20) + (64 << 10)
-        assert len(web.requests) == 1
-
-    def test_a_branch_that_moves_on_changes_nothing(self, web: RangeServer, options: dict[str, Any]) -> None:
-        """A file is read by the commit that it was of when it was opened."""
-        with ptfile.open("hf://org/net/net.pt", storage_options=options) as checkpoint:
-            self.commit(web, self.COMMITS[1])
-            web.forget()
-            assert checkpoint["layer.5"].numpy().max() == 5
-
-        assert all(self.COMMITS[0] in request.path for request in web.requests)

@@ -20,6 +20,7 @@ from ptfile.formats.zip_records import BYTE_ORDER
 from ptfile.machine.encoder import Encoder, Reducers
 from ptfile.machine.plain import PLAIN_PROTOCOL, PlainTensors, encode_plain
 from ptfile.sinks import Sink
+from ptfile.stores.urls import redacted
 
 _SERIALIZATION_ID = ".data/serialization_id"
 _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their numbers
@@ -52,7 +53,7 @@ def root_for_path(path: str) -> str:
     name = path.replace("\\", "/").rpartition("/")[2]
     stem = name.rpartition(".")[0] if "." in name else name
     if not stem:
-        message = f"{path!r} has no name before its dot, and the format needs one: choose another file name"
+        message = f"{redacted(path)!r} has no name before its dot, and the format needs one: choose another file name"
         raise ValueError(message)
     return stem
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -234,6 +235,11 @@ def test_a_scan_agrees_with_a_load_on_random_pickles(pieces: list[bytes]) -> Non
         assert report.pickles[0].verdict is not ptfile.Verdict.CLEAN
 
 
+def frame(inside: bytes) -> bytes:
+    """FRAME, and what is in it."""
+    return b"\x95" + len(inside).to_bytes(8, "little") + inside
+
+
 class Dummy:
     """What stands for every name while Python's own unpickler runs: it takes whatever is done to it."""
 
@@ -267,6 +273,29 @@ def looked_up(data: bytes) -> set[tuple[str, str]]:
         while stream.tell() < len(data):
             Unpickler(stream, encoding="latin1").load()
     return asked
+
+
+CALL = b"X\x02\0\0\0ls\x85R"
+STRAYING = {
+    "a frame ends in a name": frame(b"Ncabc") + b"os\nsystem\n" + CALL,
+    "a frame ends in the length of a text": frame(b"X\0\0") + b"\2\0\0\0ab" + b"cos\nsystem\n" + CALL + bytes(1 << 18),
+    "a frame ends in a text of no form": frame(b"Sx") + b"'a'\n0cos\nsystem\n" + CALL,
+    "a frame in a frame": frame(b"N" + frame(b"NNN")[:-3] + b"U") + b"NNNcos\nsystem\n" + CALL,
+    "a frame ends behind the pickle": frame(b"N.U\xff") + b"cos\nsystem\n" + CALL,
+}
+
+
+@pytest.mark.parametrize("data", STRAYING.values(), ids=STRAYING)
+def test_bytes_that_python_s_unpickler_takes_for_others_are_a_pickle(data: bytes) -> None:
+    """It buffers frames, and of a file loses what is left of one that ends too early: opcodes are then elsewhere."""
+    assert ("os", "system") in looked_up(data)
+    assert ptfile.scan(io.BytesIO(data)).verdict not in (None, ptfile.Verdict.CLEAN)
+
+
+def test_numbers_that_begin_as_a_frame_does_are_no_pickle() -> None:
+    numbers = [np.array([0x95, 0, 0x4E], "<i8"), np.array([0x3_95, 0x4E4E_4E00, 5], "<i8"), np.full(8, 0x95, "u1")]
+    for array in numbers:
+        assert ptfile.scan(io.BytesIO(array.tobytes())).verdict is None
 
 
 STRICT = st.sampled_from(

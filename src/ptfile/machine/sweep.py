@@ -20,14 +20,32 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 def names_from(data: bytes, start: int) -> Iterator[tuple[int, str, str]]:
     """(position, module, name) of each name from the opcode at `start` on."""
     texts = _Texts()
-    for position, opcode, argument in opcodes_from(data, start):
+    for position, _, opcode, argument in opcodes_from(data, start):
         named = texts.name(opcode, argument)
         if named is not None:
             yield position, *named
 
 
-def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, str, Argument]]:
-    """(position, opcode, argument) up to where no opcode can be read, over STOP too."""
+def may_stray(data: bytes, size: int) -> bool:
+    """Whether CPython's unpickler may go on elsewhere than at the next opcode. Where a frame ends inside an opcode, it
+    does when it reads from a file, though not from memory: the rest of the frame is lost to it.
+
+    size: of the file, from `data` on. It takes no frame that is longer.
+    """
+    frame_end = end = 0
+    for position, end, opcode, argument in opcodes_from(data, 0):
+        if position < frame_end and (frame_end < end or opcode in ("FRAME", "STOP")):
+            return opcode != "STOP" or end < frame_end
+        if opcode == "FRAME" and isinstance(argument, int) and argument:
+            frame_end = end + argument
+            if frame_end > size:
+                return False
+    # An argument that cannot be read here may well be read behind the frame.
+    return end < min(frame_end, len(data)) and data[end] in BY_CODE
+
+
+def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, int, str, Argument]]:
+    """(position, end, opcode, argument) up to where no opcode can be read, over STOP too."""
     position = start
     while position < len(data):
         opcode = BY_CODE.get(data[position])
@@ -40,7 +58,7 @@ def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, str, Argument]]
                 argument, end = opcode.read(data, end)
             except FormatError:
                 return
-        yield position, opcode.name, argument
+        yield position, end, opcode.name, argument
         position = end
 
 

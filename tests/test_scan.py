@@ -281,6 +281,7 @@ STRAYING = {
     "a frame ends in the length of a text": frame(b"X\0\0") + b"\2\0\0\0ab" + b"cos\nsystem\n" + CALL + bytes(1 << 18),
     "a frame ends in a text of no form": frame(b"Sx") + b"'a'\n0cos\nsystem\n" + CALL,
     "a frame in a frame": frame(b"N" + frame(b"NNN")[:-3] + b"U") + b"NNNcos\nsystem\n" + CALL,
+    "a frame ends in a name of no form": b"\x80\x02(" + frame(b"i\xff") + b"a\nb\ncos\nsystem\n" + CALL,
     "a frame ends behind the pickle": frame(b"N.U\xff") + b"cos\nsystem\n" + CALL,
 }
 
@@ -289,6 +290,13 @@ STRAYING = {
 def test_bytes_that_python_s_unpickler_takes_for_others_are_a_pickle(data: bytes) -> None:
     """It buffers frames, and of a file loses what is left of one that ends too early: opcodes are then elsewhere."""
     assert ("os", "system") in looked_up(data)
+    assert ptfile.scan(io.BytesIO(data)).verdict not in (None, ptfile.Verdict.CLEAN)
+
+
+@pytest.mark.parametrize("between", [b"X\1\0\0\0x0", b"(X\1\0\0\0x1"])
+def test_a_name_behind_a_fault_may_take_a_stack_to_be_told(between: bytes) -> None:
+    """What the texts on it are is not known there. That there are some is."""
+    data = b"N0\x80\x02" + b"X\2\0\0\0os" + between + b"X\6\0\0\0system\x93" + CALL
     assert ptfile.scan(io.BytesIO(data)).verdict not in (None, ptfile.Verdict.CLEAN)
 
 

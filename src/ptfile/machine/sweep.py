@@ -15,6 +15,7 @@ _TEXTS = frozenset({"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"})
 _PYTHON2_TEXTS = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_PUSH_TEXTS = _TEXTS | _PYTHON2_TEXTS | _GETS
 
 
 def names_from(data: bytes, start: int) -> Iterator[tuple[int, str, str]]:
@@ -42,6 +43,16 @@ def may_stray(data: bytes, size: int) -> bool:
                 return False
     # An argument that cannot be read here may well be read behind the frame.
     return end < min(frame_end, len(data)) and data[end] in BY_CODE
+
+
+def looks_up(data: bytes) -> bool:
+    """Whether STACK_GLOBAL stands behind two texts, or one that is there twice. Which name it then is takes a stack."""
+    texts = 0
+    for _, _, opcode, _ in opcodes_from(data, 0):
+        if opcode == "STACK_GLOBAL" and texts >= 2:
+            return True
+        texts += opcode in _PUSH_TEXTS or (opcode == "DUP" and texts > 0)
+    return False
 
 
 def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, int, str, Argument]]:

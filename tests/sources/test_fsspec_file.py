@@ -13,6 +13,8 @@ import ptfile
 from ptfile.errors import UnsupportedError
 from ptfile.sources import Source, open_source
 from ptfile.stores import filesystems
+from tests.servers.clouds import Cloud
+from tests.servers.hub import BUCKET, Hub
 from tests.sources.contract import CONTENT, SourceContract
 
 fsspec = pytest.importorskip("fsspec")
@@ -113,3 +115,16 @@ def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.Mo
 
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("cloud", ["hf"], indirect=True)
+def test_a_file_in_a_bucket_of_the_hub_has_no_commit_and_may_change(cloud: Cloud) -> None:
+    """An `@` in its name is none. It is looked at again with each range."""
+    assert isinstance(cloud.server, Hub)
+    name = "a@b.pt"
+    cloud.server.bucket[name] = cloud.server.store(CONTENT)
+    with open_source(f"hf://buckets/{BUCKET}/{name}", mmap=False, storage_options=cloud.options) as source:
+        assert bytes(source.read(100_000, 10)) == CONTENT[100_000:100_010]
+        cloud.server.bucket[name] = cloud.server.store(CONTENT[::-1])
+        with pytest.raises(OSError, match="changed since it was opened"):
+            source.read(200_000, 10)

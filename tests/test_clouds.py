@@ -244,9 +244,10 @@ class TestSaving:
             assert "500 Internal Server Error" in str(caught.value)
             assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
-    def test_a_part_that_fails_once_is_sent_again(self, cloud: Cloud) -> None:
-        """A busy server costs time alone."""
-        cloud.server.faults = [Fault(on=STEPS[cloud.kind]["a part"], status=503)]
+    @pytest.mark.parametrize("fault", [{"status": 503}, {"cut_after": 0}], ids=["busy", "cut"])
+    def test_a_part_that_fails_once_is_sent_again(self, cloud: Cloud, fault: dict[str, Any]) -> None:
+        """A busy server and a broken connection cost time alone."""
+        cloud.server.faults = [Fault(on=STEPS[cloud.kind]["a part"], **fault)]
         save(cloud, LARGE)
 
         assert not cloud.server.faults

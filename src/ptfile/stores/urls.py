@@ -64,7 +64,8 @@ def local_path(url: str) -> str:
 
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
-        raise OSError(errno.EINVAL, "a file URL has three slashes before its path, or is on another machine", url)
+        problem = "a file URL has three slashes before its path, or is on another machine"
+        raise OSError(errno.EINVAL, problem, redacted(url))
     if parts.query or parts.fragment:
         raise OSError(errno.EINVAL, "in a file URL, ? is written as %3F, and # as %23", url)
     return url2pathname(parts.path)

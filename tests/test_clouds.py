@@ -139,8 +139,10 @@ class TestReading:
         with pytest.raises(UnsupportedError, match=r"ignores Range requests\. Download the file"):
             load(cloud)
 
-    def test_a_file_that_is_replaced_is_never_half_read(self, cloud: Cloud) -> None:
-        """It is an error; on the hub the file is read by its commit, which stays."""
+    @pytest.mark.parametrize("looks_at_etags", [True, False])
+    def test_a_file_that_is_replaced_is_never_half_read(self, cloud: Cloud, looks_at_etags: bool) -> None:
+        """It is an error, whether or not the server notices; on the hub a file is read by its commit, which stays."""
+        cloud.server.honours_if_match = looks_at_etags
         cloud.put("model.pt", saved(model(8, MIB // 4)))
         with open_(cloud) as checkpoint:
             cloud.put("model.pt", saved({**model(8, MIB // 4), "more": 1}))

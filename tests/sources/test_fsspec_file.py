@@ -12,7 +12,6 @@ import pytest
 import ptfile
 from ptfile.errors import UnsupportedError
 from ptfile.sources import Source, open_source
-from ptfile.stores import filesystems
 from tests.servers.clouds import Cloud
 from tests.servers.hub import BUCKET, Hub
 from tests.sources.contract import CONTENT, SourceContract
@@ -93,7 +92,7 @@ def test_a_scheme_whose_package_is_missing_says_which(monkeypatch: pytest.Monkey
 
 def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few times, with pauses; then its error is raised, without what may be secret in it."""
-    monkeypatch.setattr(filesystems, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("ptfile.stores.filesystems._FIRST_PAUSE", 0.001)
     memory.pipe_file("/some.pt", CONTENT)
     fails = 3
 

@@ -15,6 +15,16 @@ from fsspec.core import url_to_fs
 from ptfile.errors import UnsupportedError
 from ptfile.stores.urls import StorageOptions, reason, redacted, scheme_of
 
+_TRIES = 4
+_FIRST_PAUSE = 0.1
+"""Seconds before something is asked for again; twice as many the next time."""
+_FINAL = frozenset({errno.ENOENT, errno.EACCES, errno.EISDIR})
+"""What is no better the next time."""
+_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES, IsADirectoryError: errno.EISDIR}
+_STATUSES = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
+"""What servers answer, as the errors of files."""
+_T = TypeVar("_T")
+
 
 def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     """The file system that a URL is in, an instance of its own, and the path there.
@@ -56,14 +66,6 @@ def translated(name: str) -> Iterator[None]:
         raise OSError(number, words, name) from None
 
 
-_TRIES = 4
-_FIRST_PAUSE = 0.1
-"""Seconds before something is asked for again; twice as many the next time."""
-_FINAL = frozenset({errno.ENOENT, errno.EACCES, errno.EISDIR})
-"""What is no better the next time."""
-_T = TypeVar("_T")
-
-
 def in_tries(name: str, do: Callable[[], _T], *, answers_are_final: bool = False) -> _T:
     """What is done, in the end. Raises the error of the last try, `translated`, and at once what is final.
 
@@ -79,11 +81,6 @@ def in_tries(name: str, do: Callable[[], _T], *, answers_are_final: bool = False
                     raise
         time.sleep(_FIRST_PAUSE * 2**turn)
     raise AssertionError
-
-
-_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES, IsADirectoryError: errno.EISDIR}
-_STATUSES = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
-"""What servers answer, as the errors of files."""
 
 
 def _number_of(error: Exception) -> int:

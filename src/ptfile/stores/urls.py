@@ -85,9 +85,8 @@ def split(url: str) -> tuple[str, str]:
     if not bucket or not key or key.endswith("/"):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), redacted(url))
     if not _BUCKET.fullmatch(bucket):
-        raise OSError(
-            errno.EINVAL, "that is no name of a bucket; credentials and the like stand elsewhere", redacted(url)
-        )
+        problem = "that is no name of a bucket; credentials and the like stand elsewhere"
+        raise OSError(errno.EINVAL, problem, redacted(url))
     if not {"", ".", ".."}.isdisjoint(key.split("/")) or _CONTROL.search(key):
         problem = "no part of a key may be empty (is there a slash too many?), `.` or `..`, or have control characters"
         raise OSError(errno.EINVAL, problem, redacted(url))

@@ -200,6 +200,20 @@ class TestReading:
 
 
 @saved_to
+def test_credentials_from_the_environment_are_nobodys_to_pass_on(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every other program finds them. What was opened with them can be pickled: they are not in it."""
+    for name, value in cloud.credentials.items():
+        monkeypatch.setenv(name, value)
+    ptfile.save(SMALL, cloud.url("model.pt"), storage_options=cloud.where)
+    with ptfile.open(cloud.url("model.pt"), storage_options=cloud.where) as checkpoint:
+        pickled = pickle.dumps(checkpoint)
+    with pickle.loads(pickled) as again:
+        assert again["layer.2"].tolist() == SMALL["layer.2"].tolist()
+
+    assert b"SECRET" not in pickled
+
+
+@saved_to
 class TestSaving:
     @pytest.mark.parametrize("value", [SMALL, LARGE], ids=["one request", "parts"])
     def test_what_is_saved_is_what_is_saved_to_a_path(self, cloud: Cloud, tmp_path: Path, value: object) -> None:

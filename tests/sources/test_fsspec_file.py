@@ -116,6 +116,14 @@ def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.Mo
     assert caught.value.__cause__ is None
 
 
+def test_a_server_that_is_not_there_is_an_error_with_the_url() -> None:
+    """Some file systems connect when they are made, with the password of the URL."""
+    with pytest.raises(ConnectionRefusedError) as caught:
+        ptfile.load("ftp://me:SECRET@127.0.0.1:1/a.pt")
+
+    assert caught.value.filename == "ftp://…@127.0.0.1:1/a.pt"
+
+
 @pytest.mark.parametrize("cloud", ["hf"], indirect=True)
 def test_a_file_in_a_bucket_of_the_hub_has_no_commit_and_may_change(cloud: Cloud) -> None:
     """An `@` in its name is none. It is looked at again with each range."""

@@ -42,6 +42,9 @@ def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     except ValueError as error:
         fix = "Give a path, or a URL that obstore or fsspec knows"
         raise UnsupportedError(f"a URL that nothing here reads ({reason(error)})", fix=fix, file=name) from None
+    except OSError:  # some connect at once
+        with translated(name):
+            raise
     return filesystem, path
 
 
@@ -100,7 +103,8 @@ def _words_of(error: Exception) -> str:
     said: str = getattr(error, "strerror", None) or reason(error)
     if isinstance(error, FileNotFoundError):
         return f"there is no such file ({said})"
-    return f"{said} ({reason(error.__cause__)})" if error.__cause__ else said
+    why = reason(error.__cause__) if error.__cause__ else ""
+    return f"{said} ({why})" if why not in said else said
 
 
 def _response_of(error: BaseException) -> Any:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.zip_directory import Directory, Record
 from ptfile.sources.base import Source
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 SMALL = 4 << 10
 """Bytes of a record that are small."""
@@ -24,14 +26,12 @@ _FIRST, _MOST = 64, 8_192
 """Records in a run: each has twice as many as the one before, as long as they are asked for in order."""
 _MOST_BYTES = 4 << 20
 
-_HEADER = np.dtype(
-    [
-        ("signature", "<u4"), ("needed", "<u2"), ("flags", "<u2"), ("method", "<u2"), ("time", "<u4"), ("crc", "<u4"),
-        ("packed", "<u4"), ("size", "<u4"), ("name_length", "<u2"), ("extra_length", "<u2"),
-    ]
-)  # fmt: skip
+_HEADER = [
+    ("signature", "<u4"), ("needed", "<u2"), ("flags", "<u2"), ("method", "<u2"), ("time", "<u4"), ("crc", "<u4"),
+    ("packed", "<u4"), ("size", "<u4"), ("name_length", "<u2"), ("extra_length", "<u2"),
+]  # fmt: skip
 """`zip_structs.LOCAL`, for numpy."""
-_EXTRA = np.dtype([("kind", "<u2"), ("length", "<u2")])
+_EXTRA = [("kind", "<u2"), ("length", "<u2")]
 _SIGNATURE = int.from_bytes(zs.LOCAL_SIGNATURE, "little")
 
 
@@ -100,13 +100,13 @@ def payloads(data: npt.NDArray[np.uint8], start: int, records: Sequence[Record],
     methods = np.fromiter((record.method for record in records), np.int64, len(records))
     at = np.fromiter((record.header_offset for record in records), np.int64, len(records)) - start
     behind = at + zs.LOCAL.size
-    headers = data[at[:, None] + np.arange(zs.LOCAL.size)].view(_HEADER)[:, 0]
+    headers = data[at[:, None] + np.arange(zs.LOCAL.size)].view(np.dtype(_HEADER))[:, 0]
     # Of the names, all letters at once: where each is in the data, one name behind the other.
     letters = np.arange(len(names)) + np.repeat(behind - (np.cumsum(lengths) - lengths), lengths)
     same = np.frombuffer(names.encode(), np.uint8) == data[letters]
     as_named = np.logical_and.reduceat(same, np.cumsum(lengths) - lengths)
-    extras = data[np.minimum(behind + lengths, data.size - _EXTRA.itemsize)[:, None] + np.arange(_EXTRA.itemsize)]
-    extras = extras.view(_EXTRA)[:, 0]
+    extras = data[np.minimum(behind + lengths, data.size - zs.EXTRA.size)[:, None] + np.arange(zs.EXTRA.size)]
+    extras = extras.view(np.dtype(_EXTRA))[:, 0]
     places = behind + lengths + headers["extra_length"]
     is_plain = (
         (headers["signature"] == _SIGNATURE)
@@ -119,7 +119,7 @@ def payloads(data: npt.NDArray[np.uint8], start: int, records: Sequence[Record],
         & (headers["name_length"] == lengths)
         & as_named
         & (extras["kind"] == zs.PADDING_EXTRA)
-        & (extras["length"] + np.int64(_EXTRA.itemsize) == headers["extra_length"])
+        & (extras["length"] + np.int64(zs.EXTRA.size) == headers["extra_length"])
         & (sizes > 0)
         & (places + sizes + zs.DESCRIPTOR.size == np.asarray(ends) - start)
         & (np.asarray(ends) < zs.MAX32)

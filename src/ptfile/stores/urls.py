@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypeGuard
-from urllib.parse import urlsplit
 
 from ptfile.errors import UnsupportedError
 
@@ -60,7 +59,9 @@ def scheme_of(url: str) -> str:
 
 def local_path(url: str) -> str:
     """The path that a `file://` URL stands for. Raises OSError for one of another machine."""
-    from urllib.request import url2pathname  # it brings half of Python's network library
+    # They bring half of Python's network library.
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
 
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):

@@ -139,8 +139,10 @@ class TestReading:
         with pytest.raises(UnsupportedError, match=r"ignores Range requests\. Download the file"):
             load(cloud)
 
-    def test_a_file_that_is_replaced_is_never_half_read(self, cloud: Cloud) -> None:
-        """It is an error; on the hub the file is read by its commit, which stays."""
+    @pytest.mark.parametrize("looks_at_etags", [True, False])
+    def test_a_file_that_is_replaced_is_never_half_read(self, cloud: Cloud, looks_at_etags: bool) -> None:
+        """It is an error, whether or not the server notices; on the hub a file is read by its commit, which stays."""
+        cloud.server.honours_if_match = looks_at_etags
         cloud.put("model.pt", saved(model(8, MIB // 4)))
         with open_(cloud) as checkpoint:
             cloud.put("model.pt", saved({**model(8, MIB // 4), "more": 1}))
@@ -198,6 +200,20 @@ class TestReading:
 
 
 @saved_to
+def test_credentials_from_the_environment_are_nobodys_to_pass_on(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every other program finds them. What was opened with them can be pickled: they are not in it."""
+    for name, value in cloud.credentials.items():
+        monkeypatch.setenv(name, value)
+    ptfile.save(SMALL, cloud.url("model.pt"), storage_options=cloud.where)
+    with ptfile.open(cloud.url("model.pt"), storage_options=cloud.where) as checkpoint:
+        pickled = pickle.dumps(checkpoint)
+    with pickle.loads(pickled) as again:
+        assert again["layer.2"].tolist() == SMALL["layer.2"].tolist()
+
+    assert b"SECRET" not in pickled
+
+
+@saved_to
 class TestSaving:
     @pytest.mark.parametrize("value", [SMALL, LARGE], ids=["one request", "parts"])
     def test_what_is_saved_is_what_is_saved_to_a_path(self, cloud: Cloud, tmp_path: Path, value: object) -> None:
@@ -244,9 +260,10 @@ class TestSaving:
             assert "500 Internal Server Error" in str(caught.value)
             assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
-    def test_a_part_that_fails_once_is_sent_again(self, cloud: Cloud) -> None:
-        """A busy server costs time alone."""
-        cloud.server.faults = [Fault(on=STEPS[cloud.kind]["a part"], status=503)]
+    @pytest.mark.parametrize("fault", [{"status": 503}, {"cut_after": 0}], ids=["busy", "cut"])
+    def test_a_part_that_fails_once_is_sent_again(self, cloud: Cloud, fault: dict[str, Any]) -> None:
+        """A busy server and a broken connection cost time alone."""
+        cloud.server.faults = [Fault(on=STEPS[cloud.kind]["a part"], **fault)]
         save(cloud, LARGE)
 
         assert not cloud.server.faults

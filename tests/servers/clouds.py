@@ -14,8 +14,7 @@ from tests.servers.options import QUICKLY
 from tests.servers.ranges import RangeServer, range_server
 
 ACCOUNT = "devstoreaccount1"
-KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-"""Those that everybody knows: Microsoft's emulator has them."""
+ALLOW_HTTP = {"client_options": {"allow_http": True}}
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,10 @@ class Cloud:
 
     kind: str
     server: RangeServer
-    options: Mapping[str, Any]
-    """The `storage_options` for it, credentials included."""
+    where: Mapping[str, Any]
+    """The `storage_options` for it, but for credentials."""
+    credentials: Mapping[str, str]
+    """Those, by their names in the environment. Each has SECRET in it."""
     url: Callable[[str], str]
     """Of an object in it, by its name."""
     put: Callable[[str, bytes], object]
@@ -35,37 +36,51 @@ class Cloud:
     reading: str = "GET "
     """What is in the first lines of requests for bytes, and in no other's."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The `storage_options` for it, with credentials."""
+        return {**self.where, **{_OPTIONS[name]: value for name, value in self.credentials.items()}}
+
+
+_OPTIONS = {
+    "AWS_ACCESS_KEY_ID": "access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+    "GOOGLE_BEARER_TOKEN": "bearer_token",
+    "AZURE_STORAGE_ACCOUNT_KEY": "account_key",
+    "HF_TOKEN": "token",
+}
+
 
 @contextmanager
 def s3() -> Iterator[Cloud]:
     with object_server(XmlHandler, "/bucket/", "AWS4-HMAC-SHA256 Credential=SECRET1/") as server:
-        place = {"endpoint": server.url(""), "region": "us-east-1", "client_options": {"allow_http": True}}
-        keys = {"access_key_id": "SECRET1", "secret_access_key": "SECRET2"}
-        yield _of_objects("s3", server, {**QUICKLY, **place, **keys})
+        where = {**QUICKLY, **ALLOW_HTTP, "endpoint": server.url(""), "region": "us-east-1"}
+        keys = {"AWS_ACCESS_KEY_ID": "SECRET1", "AWS_SECRET_ACCESS_KEY": "SECRET2"}
+        yield _of_objects("s3", server, where, keys)
 
 
 @contextmanager
 def gs() -> Iterator[Cloud]:
     with object_server(XmlHandler, "/bucket/", "Bearer SECRET") as server:
-        options = {"base_url": server.url(""), "bearer_token": "SECRET", "client_options": {"allow_http": True}}
-        yield _of_objects("gs", server, {**QUICKLY, **options})
+        where = {**QUICKLY, **ALLOW_HTTP, "base_url": server.url("")}
+        yield _of_objects("gs", server, where, {"GOOGLE_BEARER_TOKEN": "SECRET"})
 
 
 @contextmanager
 def az() -> Iterator[Cloud]:
     with object_server(BlobHandler, f"/{ACCOUNT}/bucket/", f"SharedKey {ACCOUNT}:") as server:
-        place = {"endpoint": server.url(f"/{ACCOUNT}"), "client_options": {"allow_http": True}}
-        yield _of_objects("az", server, {**QUICKLY, **place, "account_name": ACCOUNT, "account_key": KEY})
+        where = {**QUICKLY, **ALLOW_HTTP, "endpoint": server.url(f"/{ACCOUNT}"), "account_name": ACCOUNT}
+        yield _of_objects("az", server, where, {"AZURE_STORAGE_ACCOUNT_KEY": "SECRETSECRET"})
 
 
-def _of_objects(kind: str, server: ObjectServer, options: Mapping[str, Any]) -> Cloud:
+def _of_objects(kind: str, server: ObjectServer, where: Mapping[str, Any], credentials: Mapping[str, str]) -> Cloud:
     def content(name: str) -> bytes | None:
         return server.files.get(server.bucket + name)  # type: ignore[return-value]
 
     def put(name: str, content: bytes) -> None:
         server.put(server.bucket + name, content)
 
-    return Cloud(kind, server, options, lambda name: f"{kind}://bucket/{name}", put, content)
+    return Cloud(kind, server, where, credentials, lambda name: f"{kind}://bucket/{name}", put, content)
 
 
 @contextmanager
@@ -83,18 +98,18 @@ def http() -> Iterator[Cloud]:
         def content(name: str) -> bytes | None:
             return server.files.get(f"/{quote(name)}")  # type: ignore[return-value]
 
-        yield Cloud("http", server, QUICKLY, url, put, content)
+        yield Cloud("http", server, QUICKLY, {}, url, put, content)
 
 
 @contextmanager
 def hf() -> Iterator[Cloud]:
     with hub_server() as server:
-        options = {"endpoint": server.url(""), "token": TOKEN}
 
         def url(name: str) -> str:
             return f"hf://{REPOSITORY}/{name}"
 
-        yield Cloud("hf", server, options, url, server.commit, server.content, "GET /stored")
+        where = {"endpoint": server.url("")}
+        yield Cloud("hf", server, where, {"HF_TOKEN": TOKEN}, url, server.commit, server.content, "GET /stored")
 
 
 CLOUDS = {"s3": s3, "gs": gs, "az": az, "http": http, "hf": hf}

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote
 from tests.servers.ranges import Fault, RangeHandler, RangeServer, serving
 
 REPOSITORY = "org/net"
+BUCKET = "org/box"
 TOKEN = "hf_SECRET"
 
 
@@ -33,6 +34,9 @@ class Hub(RangeServer):
     """Names that the repository's .gitignore has."""
     xet: str = ""
     """Where hf_xet puts what is uploaded; without, it comes here."""
+
+    bucket: dict[str, str] = field(default_factory=dict)
+    """The hashes of the files in the bucket, by their names."""
 
     def commit(self, name: str, content: bytes) -> None:
         """Have the branch at a new commit, with this file."""
@@ -74,7 +78,9 @@ class _HubHandler(RangeHandler):
         path = path.removeprefix(f"/api/models/{REPOSITORY}")
         if path.startswith(f"/{REPOSITORY}/resolve/"):
             revision, _, name = path.removeprefix(f"/{REPOSITORY}/resolve/").partition("/")
-            self._resolve(state, revision, name)
+            self._resolve(state, state.names(revision).get(name))
+        elif path.startswith(f"/buckets/{BUCKET}/resolve/"):
+            self._resolve(state, state.bucket.get(path.removeprefix(f"/buckets/{BUCKET}/resolve/")))
         elif path.startswith("/stored/") and self.command == "PUT":
             is_right = state.store(content) == path.removeprefix("/stored/")
             self.empty(200 if is_right else 400)
@@ -85,6 +91,8 @@ class _HubHandler(RangeHandler):
         elif path == f"/{REPOSITORY}.git/info/lfs/objects/batch":
             transfer = "xet" if state.xet else "basic"
             self._json({"transfer": transfer, "objects": [self._place(state, **it) for it in self._asked(content)]})
+        elif path.startswith(f"/api/buckets/{BUCKET}"):
+            self._of_bucket(state, path.removeprefix(f"/api/buckets/{BUCKET}"), content)
         else:
             kind, _, rest = path.lstrip("/").partition("/")
             self._api(state, kind, rest.partition("/")[0], content)
@@ -103,12 +111,29 @@ class _HubHandler(RangeHandler):
             modes = [{"path": name, "uploadMode": "lfs", "shouldIgnore": name in state.ignored} for name in names]
             self._json({"files": modes})
         elif kind == "xet-write-token":
-            token = {"X-Xet-Cas-Url": state.xet, "X-Xet-Access-Token": "x", "X-Xet-Token-Expiration": "9999999999"}
-            self.text(json.dumps({"casUrl": state.xet, "accessToken": "x", "exp": 9999999999}), 200, token)
+            self._xet_token(state)
         elif kind == "commit":
             self._commit(state, [json.loads(line) for line in content.splitlines()])
         else:
             self.empty(404, {"X-Error-Code": "RepoNotFound"})
+
+    def _of_bucket(self, state: Hub, what: str, content: bytes) -> None:
+        if what == "":
+            facts = {"createdAt": "2026-11-24T00:00:00.000Z", "size": 0, "totalFiles": len(state.bucket)}
+            self._json({"id": BUCKET, "private": False, **facts})
+        elif what == "/tree":
+            files = [{**state.about(name, oid), "xetHash": oid} for name, oid in state.bucket.items()]
+            self._json(files)
+        elif what == "/xet-write-token":
+            self._xet_token(state)
+        else:
+            for line in map(json.loads, content.splitlines()):
+                state.bucket[line["path"]] = line["xetHash"]
+            self._json({"failed": []})
+
+    def _xet_token(self, state: Hub) -> None:
+        token = {"X-Xet-Cas-Url": state.xet, "X-Xet-Access-Token": "x", "X-Xet-Token-Expiration": "9999999999"}
+        self.text(json.dumps({"casUrl": state.xet, "accessToken": "x", "exp": 9999999999}), 200, token)
 
     def _commit(self, state: Hub, lines: list[dict[str, Any]]) -> None:
         files = dict(state.commits[-1])
@@ -125,8 +150,7 @@ class _HubHandler(RangeHandler):
         oid = state.sha(state.number(""))
         self._json({"commitUrl": f"https://huggingface.co/{REPOSITORY}/commit/{oid}", "commitOid": oid})
 
-    def _resolve(self, state: Hub, revision: str, name: str) -> None:
-        oid = state.names(revision).get(name)
+    def _resolve(self, state: Hub, oid: str | None) -> None:
         if oid is None:
             self.empty(404, {"X-Error-Code": "EntryNotFound"})
         else:

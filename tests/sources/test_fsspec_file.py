@@ -12,7 +12,8 @@ import pytest
 import ptfile
 from ptfile.errors import UnsupportedError
 from ptfile.sources import Source, open_source
-from ptfile.stores import filesystems
+from tests.servers.clouds import Cloud
+from tests.servers.hub import BUCKET, Hub
 from tests.sources.contract import CONTENT, SourceContract
 
 fsspec = pytest.importorskip("fsspec")
@@ -91,7 +92,7 @@ def test_a_scheme_whose_package_is_missing_says_which(monkeypatch: pytest.Monkey
 
 def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few times, with pauses; then its error is raised, without what may be secret in it."""
-    monkeypatch.setattr(filesystems, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("ptfile.stores.filesystems._FIRST_PAUSE", 0.001)
     memory.pipe_file("/some.pt", CONTENT)
     fails = 3
 
@@ -113,3 +114,24 @@ def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.Mo
 
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_server_that_is_not_there_is_an_error_with_the_url() -> None:
+    """Some file systems connect when they are made, with the password of the URL."""
+    with pytest.raises(ConnectionRefusedError) as caught:
+        ptfile.load("ftp://me:SECRET@127.0.0.1:1/a.pt")
+
+    assert caught.value.filename == "ftp://…@127.0.0.1:1/a.pt"
+
+
+@pytest.mark.parametrize("cloud", ["hf"], indirect=True)
+def test_a_file_in_a_bucket_of_the_hub_has_no_commit_and_may_change(cloud: Cloud) -> None:
+    """An `@` in its name is none. It is looked at again with each range."""
+    assert isinstance(cloud.server, Hub)
+    name = "a@b.pt"
+    cloud.server.bucket[name] = cloud.server.store(CONTENT)
+    with open_source(f"hf://buckets/{BUCKET}/{name}", mmap=False, storage_options=cloud.options) as source:
+        assert bytes(source.read(100_000, 10)) == CONTENT[100_000:100_010]
+        cloud.server.bucket[name] = cloud.server.store(CONTENT[::-1])
+        with pytest.raises(OSError, match="changed since it was opened"):
+            source.read(200_000, 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 pytest.importorskip("obstore")
@@ -9,6 +11,7 @@ pytest.importorskip("obstore")
 from obstore import exceptions as theirs
 
 from ptfile.stores.objects import open_store, translated
+from ptfile.stores.urls import redacted
 
 PUT = "Error performing PUT https://host/b/k?sig=SECRET in 1.2ms, after 8 retries - Server returned non-2xx status code"
 
@@ -54,6 +57,25 @@ def test_an_account_that_is_missing_is_asked_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(OSError, match="Set AZURE_STORAGE_ACCOUNT_NAME"):
         open_store("az://container/k", None)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::/a.pt", "https://", "http://ho st/a.pt", "http://me:SECRET@host:99999/a.pt"]
+)
+def test_what_is_no_url_is_an_error_of_files(url: str) -> None:
+    """It has the URL, as all of them have, and no more of it."""
+    with pytest.raises(OSError, match="that is no URL of a file") as caught:
+        open_store(url, None)
+
+    assert caught.value.errno == errno.EINVAL
+    assert caught.value.filename == redacted(url)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_an_option_that_obstore_does_not_know_is_a_wrong_argument() -> None:
+    """Also one inside another."""
+    with pytest.raises(TypeError, match=r"storage_options: .*nonsense"):
+        open_store("s3://b/k", {"client_options": {"nonsense": 1}})
 
 
 def test_azures_own_containers_have_a_dollar() -> None:

@@ -15,6 +15,16 @@ from fsspec.core import url_to_fs
 from ptfile.errors import UnsupportedError
 from ptfile.stores.urls import StorageOptions, reason, redacted, scheme_of
 
+_TRIES = 4
+_FIRST_PAUSE = 0.1
+"""Seconds before something is asked for again; twice as many the next time."""
+_FINAL = frozenset({errno.ENOENT, errno.EACCES, errno.EISDIR})
+"""What is no better the next time."""
+_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES, IsADirectoryError: errno.EISDIR}
+_STATUSES = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
+"""What servers answer, as the errors of files."""
+_T = TypeVar("_T")
+
 
 def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     """The file system that a URL is in, an instance of its own, and the path there.
@@ -32,6 +42,9 @@ def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     except ValueError as error:
         fix = "Give a path, or a URL that obstore or fsspec knows"
         raise UnsupportedError(f"a URL that nothing here reads ({reason(error)})", fix=fix, file=name) from None
+    except OSError:  # some connect at once
+        with translated(name):
+            raise
     return filesystem, path
 
 
@@ -56,14 +69,6 @@ def translated(name: str) -> Iterator[None]:
         raise OSError(number, words, name) from None
 
 
-_TRIES = 4
-_FIRST_PAUSE = 0.1
-"""Seconds before something is asked for again; twice as many the next time."""
-_FINAL = frozenset({errno.ENOENT, errno.EACCES, errno.EISDIR})
-"""What is no better the next time."""
-_T = TypeVar("_T")
-
-
 def in_tries(name: str, do: Callable[[], _T], *, answers_are_final: bool = False) -> _T:
     """What is done, in the end. Raises the error of the last try, `translated`, and at once what is final.
 
@@ -79,11 +84,6 @@ def in_tries(name: str, do: Callable[[], _T], *, answers_are_final: bool = False
                     raise
         time.sleep(_FIRST_PAUSE * 2**turn)
     raise AssertionError
-
-
-_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES, IsADirectoryError: errno.EISDIR}
-_STATUSES = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
-"""What servers answer, as the errors of files."""
 
 
 def _number_of(error: Exception) -> int:
@@ -103,7 +103,8 @@ def _words_of(error: Exception) -> str:
     said: str = getattr(error, "strerror", None) or reason(error)
     if isinstance(error, FileNotFoundError):
         return f"there is no such file ({said})"
-    return f"{said} ({reason(error.__cause__)})" if error.__cause__ else said
+    why = reason(error.__cause__) if error.__cause__ else ""
+    return f"{said} ({why})" if why not in said else said
 
 
 def _response_of(error: BaseException) -> Any:

@@ -30,7 +30,7 @@ def pinned(filesystem: Any, path: str) -> str | None:
 
 
 def check_target(filesystem: Any, path: str, *, name: str) -> None:
-    """Raises FileNotFoundError where there is no such repository, and IsADirectoryError for one without a path in it."""
+    """Raises FileNotFoundError if there is no such repository, IsADirectoryError for one without a path in it."""
     at = in_tries(name, partial(filesystem.resolve_path, path))
     if not (at.path_in_repo if _is_in_repository(at) else at.path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)

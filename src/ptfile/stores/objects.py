@@ -79,6 +79,10 @@ def translated(name: str) -> Iterator[None]:
         raise ignores_ranges(name) from None
     except theirs.UnknownConfigurationKeyError as error:
         raise TypeError(f"storage_options: {reason(error)}") from None
+    except ValueError as error:
+        if "Invalid key" in str(error):
+            raise TypeError(f"storage_options: {reason(error)}") from None
+        raise OSError(errno.EINVAL, f"that is no URL of a file ({reason(error)})", name) from None
     except (theirs.PermissionDeniedError, theirs.UnauthenticatedError) as error:
         raise _refused(error, name) from None
     except theirs.BaseError as error:

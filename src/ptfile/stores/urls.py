@@ -65,7 +65,8 @@ def local_path(url: str) -> str:
 
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
-        raise OSError(errno.EINVAL, "a file URL has three slashes before its path, or is on another machine", url)
+        problem = "a file URL has three slashes before its path, or is on another machine"
+        raise OSError(errno.EINVAL, problem, redacted(url))
     if parts.query or parts.fragment:
         raise OSError(errno.EINVAL, "in a file URL, ? is written as %3F, and # as %23", url)
     return url2pathname(parts.path)
@@ -85,9 +86,8 @@ def split(url: str) -> tuple[str, str]:
     if not bucket or not key or key.endswith("/"):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), redacted(url))
     if not _BUCKET.fullmatch(bucket):
-        raise OSError(
-            errno.EINVAL, "that is no name of a bucket; credentials and the like stand elsewhere", redacted(url)
-        )
+        problem = "that is no name of a bucket; credentials and the like stand elsewhere"
+        raise OSError(errno.EINVAL, problem, redacted(url))
     if not {"", ".", ".."}.isdisjoint(key.split("/")) or _CONTROL.search(key):
         problem = "no part of a key may be empty (is there a slash too many?), `.` or `..`, or have control characters"
         raise OSError(errno.EINVAL, problem, redacted(url))

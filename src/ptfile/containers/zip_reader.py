@@ -162,7 +162,11 @@ class ZipReader:
     def threads_for(self, record: Record) -> int:
         """How many threads read it fastest."""
         worth_it = record.size >= LARGE and record.method == zs.STORED and isinstance(self._source, ConcurrentSource)
-        return cores() if worth_it else 1
+        return self._cores if worth_it else 1
+
+    @cached_property
+    def _cores(self) -> int:
+        return cores()  # asked of the system once, not for each record
 
     def tasks(
         self, record: Record, target: memoryview, done: Callable[[], None] = lambda: None

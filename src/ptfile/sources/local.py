@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -18,6 +19,9 @@ READ_MAX = 1 << 30
 
 WHOLE = 16 << 10
 """Bytes of a file up to which it is read at once: that takes no longer than to read a part of it."""
+
+_END = 64 << 10
+"""Bytes at either end that are going to be read, whatever else is: a table of contents stands there."""
 
 _HAS_POSITIONED_READS = hasattr(os, "preadv")
 
@@ -40,6 +44,14 @@ class LocalSource(Closing, ConcurrentSource):
         status = os.fstat(self._file)
         self.size = status.st_size
         self._written = status.st_mtime_ns
+        self._fetch_ends()
+
+    def _fetch_ends(self) -> None:
+        """Have both ends on their way, if they are not in memory: a disk answers two questions as soon as one."""
+        if hasattr(os, "posix_fadvise") and self.size > WHOLE:
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._file, max(self.size - _END, 0), _END, os.POSIX_FADV_WILLNEED)
+                os.posix_fadvise(self._file, 0, _END, os.POSIX_FADV_WILLNEED)
 
     def read(self, offset: int, length: int) -> memoryview:
         check_range(self.name, self.size, offset, length)

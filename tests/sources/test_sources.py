@@ -15,7 +15,18 @@ import pytest
 import ptfile.sources.local as local_module
 from ptfile._types import Buffer
 from ptfile.errors import FormatError, UnsupportedError
-from ptfile.sources import FileObjectSource, LocalSource, MappedSource, MemorySource, ReadAhead, Source, ViewSource
+from ptfile.sources import (
+    FileObjectSource,
+    LocalSource,
+    MappedSource,
+    MemorySource,
+    ReadAhead,
+    SmallFileSource,
+    Source,
+    ViewSource,
+    open_source,
+)
+from ptfile.sources.small_file import SMALL, read_small_file
 from tests.sources.contract import CONTENT, SourceContract
 
 
@@ -110,6 +121,62 @@ class TestLocalSourceWithoutPositionedReads(SourceContract):
 
     def make(self, content: bytes, folder: Path) -> Source:
         return LocalSource(write(content, folder))
+
+
+class TestSmallFileSource(SourceContract):
+    def make(self, content: bytes, folder: Path) -> Source:
+        return SmallFileSource("some.pt", content)
+
+    def test_a_small_file_is_read_and_closed(self, tmp_path: Path) -> None:
+        """Its bytes are those of that moment, whatever becomes of the file."""
+        path = write(b"abcdef", tmp_path)
+        source = read_small_file(path)
+        path.write_bytes(b"other bytes")
+
+        assert source is not None
+        assert (bytes(source.read(1, 3)), source.size, source.name) == (b"bcd", 6, str(path))
+
+    def test_a_large_file_is_left_to_the_source_that_reads_parts(self, tmp_path: Path) -> None:
+        """As is one that gives fewer bytes than it has."""
+        at_most = b"x" * SMALL
+        assert read_small_file(write(at_most, tmp_path)) is not None
+        path = write(at_most + b"x", tmp_path)
+        assert read_small_file(path) is None
+        with open_source(path, mmap=False) as source:
+            assert isinstance(source, LocalSource)
+
+    def test_a_short_read_is_continued_by_the_source_that_reads_parts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A signal or a network file system may give fewer bytes than asked for."""
+        path, real = write(b"abcdef", tmp_path), os.read
+        monkeypatch.setattr(os, "read", lambda file, _: real(file, 3))
+
+        with open_source(path, mmap=False) as source:
+            assert bytes(source.read(0, 6)) == b"abcdef"
+
+    def test_a_file_that_is_written_to_meanwhile_is_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was read may be a mixture of two files."""
+        path, real = write(b"abcdef", tmp_path), os.read
+
+        def written_behind(file: int, length: int) -> bytes:
+            content = real(file, length)
+            os.utime(path, (1, 1))
+            return content
+
+        monkeypatch.setattr(os, "read", written_behind)
+        with pytest.raises(FormatError, match="changed while it was open"):
+            read_small_file(path)
+
+    def test_what_is_no_file_is_refused_as_ever(self, tmp_path: Path) -> None:
+        """A directory, and nothing at all."""
+        with pytest.raises(UnsupportedError, match="directory"):
+            read_small_file(tmp_path)
+        with pytest.raises(FileNotFoundError) as caught:
+            read_small_file(tmp_path / "missing.pt")
+        assert str(tmp_path / "missing.pt") == str(caught.value.filename)
 
 
 class TestMappedSource(SourceContract):

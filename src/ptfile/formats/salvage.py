@@ -18,7 +18,8 @@ from ptfile.containers import zip_structs as zs
 from ptfile.containers.serialization_id import LENGTH
 from ptfile.containers.zip_directory import read_directory
 from ptfile.containers.zip_salvage import Piece
-from ptfile.containers.zip_writer import ALIGNMENT, plan
+from ptfile.containers.zip_structs import ALIGNMENT
+from ptfile.containers.zip_writer import plan
 from ptfile.errors import FormatError, PtfileError, UnsupportedError, located
 from ptfile.formats.pickle_sequence import PickleSequence
 from ptfile.formats.pickles import PickleRunner

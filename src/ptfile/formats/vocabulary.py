@@ -11,26 +11,33 @@ from typing import Any
 from ptfile.formats import rebuild
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, Policy, TypeRules, Unknown
-from ptfile.machine.proof import Role
+from ptfile.machine.proof import Role, roles_of
 
 LOOK_INTO_IT = "Load it with unknown='inert' to look into it without running anything"
 _ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, which runs the code that it names"
 
 
-ROLES: Mapping[tuple[str, str], Role] = {
+_ROLES: Mapping[tuple[str, str], Role] = {
     **{(name.module, name.name): role for name, role in rebuild.ROLES.items()},
     ("collections", "OrderedDict"): Role.ORDERED_DICT,
 }
+ROLES = roles_of(_ROLES)
 """What the names that nearly all checkpoints are made of are used for."""
+
+
+def _proved(module: str, name: str) -> Any:
+    if (module, name) == ("collections", "OrderedDict"):
+        return OrderedDict
+    meaning, named = rebuild.NAMES[module, name], Global(module, name)
+    return rebuild.PROVED_BUILDERS.get(named) or meaning.value or meaning.call or named
+
+
+_PROVED = {place: _proved(*place) for place in _ROLES}
 
 
 def find(module: str, name: str) -> Any:
     """What a name that has a role is to those who run a pickle that was proved harmless."""
-    if (module, name) == ("collections", "OrderedDict"):
-        return OrderedDict
-    meaning = rebuild.NAMES[module, name]
-    named = Global(module, name)
-    return rebuild.PROVED_BUILDERS.get(named) or meaning.value or meaning.call or named
+    return _PROVED[module, name]
 
 
 @dataclass(frozen=True, slots=True)

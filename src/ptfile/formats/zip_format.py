@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ptfile.containers.zip_structs import ALIGNMENT
 from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.storages import LoadedStorages, MapLocation
@@ -20,6 +21,9 @@ PICKLE = "data.pkl"
 STORAGE_ALIGNMENT = ".storage_alignment"
 VERSION = "version"
 """Names of records."""
+ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
+USUAL_ALIGNMENT = str(ALIGNMENT).encode()
+"""What nearly all files say in the last two."""
 NEWEST_VERSION = 10
 """kMaxSupportedFileFormatVersion, caffe2/serialize/versions.h; `torch.save` has written 3 since 1.6."""
 _LARGEST_ALIGNMENT = 1 << 16
@@ -35,12 +39,14 @@ class ZipFormatReader:
         if not records.has_root or PICKLE not in records:
             problem = "a zip file without data.pkl in a folder around all its records, so no checkpoint of PyTorch"
             raise FormatError(problem, file=records.source.name)
-        with located(file=records.source.name, record=VERSION):
-            _check_version(records.text(VERSION) if VERSION in records else "1")
+        if not records.says(VERSION, ARCHIVE_VERSION):
+            with located(file=records.source.name, record=VERSION):
+                _check_version(records.text(VERSION) if VERSION in records else "1")
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> Any:
         """The value, with storages that have read nothing yet."""
-        if STORAGE_ALIGNMENT in self._records:
+        says_usual = self._records.says(STORAGE_ALIGNMENT, USUAL_ALIGNMENT)
+        if not says_usual and STORAGE_ALIGNMENT in self._records:
             with located(file=self._records.source.name, record=STORAGE_ALIGNMENT):
                 _check_alignment(self._records.text(STORAGE_ALIGNMENT))
         storages = LoadedStorages(
@@ -79,7 +85,7 @@ class ZipFormatReader:
 
     def _name(self, key: str) -> str:
         name, old = f"data/{key}", f"tensors/{key}"  # the latter in PyTorch 1.4
-        return old if old in self._records and name not in self._records else name
+        return name if name in self._records or old not in self._records else old
 
 
 def _check_alignment(text: str) -> None:

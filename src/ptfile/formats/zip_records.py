@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 BYTE_ORDER = "byteorder"
+_OURS = sys.byteorder.encode()
 _ABOUT = (
     *("archive_format", "archive_version", "version", ".data/version", ".format_version", BYTE_ORDER),
     *(".storage_alignment", ".data/python_version", ".data/serialization_id"),
@@ -59,13 +60,15 @@ class ZipRecords:
         """Raises FormatError for a byte order that does not exist, and for records whose headers disagree."""
         self.limits = limits
         self._zip = reader
+        self._records = reader.records
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
         self._largest = 0
-        self._check_names()
+        if not reader.is_compared:
+            self._check_names()
         self._swap = self._is_swapped()
 
     @property
@@ -80,7 +83,7 @@ class ZipRecords:
     @property
     def names(self) -> Iterable[str]:
         """Short names, in the order of the bytes in the file."""
-        return (name.removeprefix(self._root) for name in self._zip.records)
+        return (name.removeprefix(self._root) for name in self._records)
 
     @property
     def asked(self) -> Sequence[tuple[int, Storage]]:
@@ -88,7 +91,7 @@ class ZipRecords:
         return [(offset, storage) for offset, storage, _ in self._asked]
 
     def __contains__(self, name: object) -> bool:
-        return f"{self._root}{name}" in self._zip.records
+        return f"{self._root}{name}" in self._records
 
     def size(self, name: str) -> int:
         """Bytes of content. Raises FormatError if there is no such record."""
@@ -100,18 +103,22 @@ class ZipRecords:
 
     def read(self, name: str) -> bytes:
         """The content. Raises FormatError if there is no such record or its checksum is wrong."""
-        with located(file=self._source.name, record=name):
-            return bytes(self._zip.read(self._record(name)))
+        return bytes(self._zip.read(self._record(name)))
+
+    def says(self, name: str, content: bytes) -> bool:
+        """Whether there is such a record with just this content. Raises FormatError for a wrong checksum."""
+        record = self._records.get(f"{self._root}{name}")
+        return record is not None and record.size == len(content) and self._zip.read(record) == content
 
     def text(self, name: str) -> str:
         """The content as UTF-8, of what is to be read as a whole: a pickle's limit holds.
 
         Raises FormatError, LimitError.
         """
-        self._check_size(name)
+        record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
             try:
-                return self.read(name).decode()
+                return bytes(self._zip.read(record)).decode()
             except UnicodeDecodeError as error:
                 raise FormatError("it is no UTF-8 text", offset=error.start) from error
 
@@ -129,9 +136,9 @@ class ZipRecords:
         prepare: Callable[[bytes], bytes] | None = None,
     ) -> Any:
         """The value of a pickle that fills its record. `prepare` gets its bytes first."""
-        self._check_size(name)
+        record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
-            data = self.read(name)
+            data = bytes(self._zip.read(record))
             data = prepare(data) if prepare else data
             value, end = runner.run(data, load_persistent)
             if end != len(data):
@@ -215,17 +222,19 @@ class ZipRecords:
                 yield from stored.tasks(storage)
 
     def _record(self, name: str) -> Record:
-        record = self._zip.records.get(f"{self._root}{name}")
+        record = self._records.get(f"{self._root}{name}")
         if record is None:
             fix = "The file was changed after it was saved"
             place: dict[str, Any] = {"file": self._source.name, "record": name[:80]}
             raise MissingRecordError(f"it has no record {name[:80]}", fix=fix, **place)
         return record
 
-    def _check_size(self, name: str) -> None:
-        size, allowed = self.size(name), self.limits.pickle_size
-        if size > allowed:
-            raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=size)
+    def _record_within_limits(self, name: str) -> Record:
+        """What is to be read as a whole."""
+        record, allowed = self._record(name), self.limits.pickle_size
+        if record.size > allowed:
+            raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=record.size)
+        return record
 
     def _check_names(self) -> None:
         """Compare the names of all records but storages with their headers.
@@ -234,7 +243,7 @@ class ZipRecords:
         That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in STORAGES)
-        records = [record for name, record in self._zip.records.items() if not name.startswith(storages)]
+        records = [record for name, record in self._records.items() if not name.startswith(storages)]
         soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
         self._zip.will_read(record.header_offset for record in soon)
         for record in records:
@@ -242,12 +251,14 @@ class ZipRecords:
 
     def _is_swapped(self) -> bool:
         """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""
+        if self.says(BYTE_ORDER, _OURS):
+            return False
         if BYTE_ORDER not in self:
             return sys.byteorder != "little"
         text = self.read(BYTE_ORDER)
         if text not in (b"little", b"big"):
             raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=BYTE_ORDER)
-        return text.decode() != sys.byteorder
+        return True
 
     def _unit_to_swap(self, dtype: DType | None, nbytes: int) -> int:
         """Bytes of the numbers that have to be reversed; 1: none."""

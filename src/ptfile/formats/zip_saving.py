@@ -10,11 +10,12 @@ from typing import Any
 
 from ptfile._types import Buffer
 from ptfile.containers.serialization_id import LENGTH, serialization_id
-from ptfile.containers.zip_writer import ALIGNMENT, ZipWriter, plan
+from ptfile.containers.zip_structs import ALIGNMENT
+from ptfile.containers.zip_writer import ZipWriter, plan
 from ptfile.formats.rebuild import plain_tensors
 from ptfile.formats.reducers import REDUCERS, SHARED_WORD
 from ptfile.formats.storages import SavedStorages, StoragesToSave
-from ptfile.formats.zip_format import PICKLE, STORAGE_ALIGNMENT, VERSION
+from ptfile.formats.zip_format import ARCHIVE_VERSION, PICKLE, STORAGE_ALIGNMENT, VERSION
 from ptfile.formats.zip_records import BYTE_ORDER
 from ptfile.machine.encoder import Encoder, Reducers
 from ptfile.machine.plain import PLAIN_PROTOCOL, PlainTensors, encode_plain
@@ -22,7 +23,6 @@ from ptfile.sinks import Sink
 
 _SERIALIZATION_ID = ".data/serialization_id"
 _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their numbers
-_ARCHIVE_VERSION = b"3\n"  # kProducedFileFormatVersion, caffe2/serialize/versions.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class ZipSave:
             (".format_version", _FORMAT_VERSION),
             (STORAGE_ALIGNMENT, str(options.alignment).encode()),
         ]
-        self._tail = [(VERSION, _ARCHIVE_VERSION)]
+        self._tail = [(VERSION, ARCHIVE_VERSION)]
         (self._head if options.byte_order_first else self._tail).append((BYTE_ORDER, sys.byteorder.encode()))
         self.payloads: Iterable[Buffer] = map(storages.payload, storages.storages) if options.contents else ()
         """The bytes of the storages, read when their turn comes. Others may be put in their place until then."""

@@ -17,6 +17,7 @@ from torch.utils.serialization import config
 from ptfile._background import WRITER, Progress, in_this_folder
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
+from ptfile.formats.writing import write_out
 from ptfile.formats.zip_saving import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 from ptfile.torch.reachable import ReachableTorchStorages
@@ -55,8 +56,7 @@ def save(
         storages,
         fsync,
     )
-    with sink:
-        prepared.write(sink)
+    write_out(prepared, sink)
 
 
 def save_async(

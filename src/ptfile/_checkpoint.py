@@ -159,8 +159,8 @@ class Checkpoint(Mapping[str, Any]):
         return {exact(leaf.path): leaf.value for leaf in reversed(self._named.values())}
 
     def __getitem__(self, name: str) -> Any:
-        leaves = self._leaves
-        return leaves[name] if name in leaves else self._by_exact_name[name]
+        leaf = self._named.get(name)
+        return self._by_exact_name[name] if leaf is None or leaf.is_aside else leaf.value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._leaves)

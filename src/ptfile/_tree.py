@@ -9,8 +9,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ptfile._names import Attribute, Key, Path, Step, distinct, join
 from ptfile.errors import LimitError
@@ -37,8 +36,7 @@ _STRIDED = frozenset({Tensor, Parameter})
 _Steps: TypeAlias = "Iterator[tuple[Step, object]]"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A tensor or a value that is no container, at one of its places."""
 
     path: Path

@@ -66,7 +66,7 @@ class ZipRecords:
         self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
-        self._threads = 1
+        self._largest = 0
         if not reader.is_compared:
             self._check_names()
         self._swap = self._is_swapped()
@@ -154,8 +154,7 @@ class ZipRecords:
         ahead = stored.will_read if self._is_distant else None
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=ahead, origin=stored)
         self._asked.append((stored.offset, storage, stored))
-        if nbytes >= LARGE:  # asked first, because there may be very many small ones
-            self._threads = max(self._threads, stored.threads)
+        self._largest = max(self._largest, nbytes)
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -201,8 +200,10 @@ class ZipRecords:
     def fill(self) -> None:
         """Read them all, in that order."""
         self.announce()
-        if self._threads > 1:
-            share(self._tasks(), self._threads)
+        # Very many small ones need not be asked one by one.
+        threads = max((stored.threads for _, _, stored in self._asked), default=1) if self._largest >= LARGE else 1
+        if threads > 1:
+            share(self._tasks(), threads)
         else:
             for _, storage, _ in self._asked:
                 storage.load()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import ptfile
 from ptfile.formats.rebuild import plain_tensors
+from ptfile.formats.reducers import REDUCERS
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.vocabulary import REDUCERS
 from ptfile.machine.encoder import Encoder
 from ptfile.machine.plain import encode_plain
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
 from pathlib import Path
 from typing import cast
+from unittest import mock
 
 import pytest
 
@@ -212,6 +214,20 @@ class TestMappedSource(SourceContract):
         content = os.urandom(400_000)
         with MappedSource(write(content, tmp_path)) as source:
             assert source.read(12_345, 387_655) == content[12_345:]
+
+    @pytest.mark.parametrize("answer", [None, BlockingIOError(), OSError(errno.EOPNOTSUPP, "not here")])
+    def test_many_places_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError | None) -> None:
+        """Whether they are in memory, have to come from the disk, or nobody can tell."""
+        if answer is not None:
+            monkeypatch.setattr(os, "preadv", mock.Mock(side_effect=answer), raising=False)
+        content = os.urandom(40_000)
+        with MappedSource(write(content, tmp_path)) as source:
+            assert (
+                source.read_many([5, 39_000, 20_000], 3)
+                == content[5:8] + content[39_000:39_003] + content[20_000:20_003]
+            )
+            with pytest.raises(FormatError, match="cut off at byte 40000 of 40001"):
+                source.read_many([5, 39_998], 3)
 
     def test_a_directory_is_refused(self, tmp_path: Path) -> None:
         """With the same words as LocalSource."""

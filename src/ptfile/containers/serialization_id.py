@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from ptfile._lazy import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 LENGTH = 40
 """Bytes of the record, always."""

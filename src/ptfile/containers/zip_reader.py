@@ -9,18 +9,18 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 
-import numpy as np
 from isal import igzip_lib, isal_zlib
 
+from ptfile._lazy import np
 from ptfile._threads import cores, share
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
-from ptfile.containers.zip_runs import SMALL, Runs, payloads
+from ptfile.containers.zip_runs import HEADER_SIZE, SMALL, Runs, payloads
 from ptfile.containers.zip_small import read_small
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
@@ -35,6 +35,8 @@ _EXTRA_GUESS = 128
 """Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
 _LONG_HEADER = 1 << 10
 """Bytes of a name and an extra field that few headers have more of."""
+_LONG_NAME = 1 << 8
+"""Characters of a name for which there is no room beside that of every other record."""
 _RAW_DEFLATE = -15
 """zlib's window bits for deflate without zlib's own header."""
 
@@ -171,7 +173,11 @@ class ZipReader:
     def threads_for(self, record: Record) -> int:
         """How many threads read it fastest."""
         worth_it = record.size >= LARGE and record.method == zs.STORED and isinstance(self._source, ConcurrentSource)
-        return cores() if worth_it else 1
+        return self._cores if worth_it else 1
+
+    @cached_property
+    def _cores(self) -> int:
+        return cores()  # asked of the system once, not for each record
 
     def tasks(
         self, record: Record, target: memoryview, done: Callable[[], None] = lambda: None
@@ -247,9 +253,14 @@ class ZipReader:
         by_name, offsets = self._directory.records, self._directory.header_offsets
         if self._views is None or not self._views.is_mapped or len(by_name) != len(offsets):  # it has folders
             return {}
-        records = list(by_name.values())
-        whole = np.frombuffer(self._views.view(0, self._source.size), np.uint8)
-        places = payloads(whole, 0, records, (*offsets[1:], self._directory.offset))
+        longest = max(map(len, by_name), default=_LONG_NAME)
+        if longest >= _LONG_NAME:
+            return {}
+        records, length = list(by_name.values()), HEADER_SIZE + longest
+        # The directory, behind them all, has the longest name as well: no header is nearer to the end than that.
+        data = np.frombuffer(self._views.read_many(offsets, length), np.uint8)
+        heads = np.arange(0, data.size, length)
+        places = payloads(data, heads, records, (*offsets[1:], self._directory.offset))
         return {offset: place for offset, place in zip(offsets, places, strict=True) if place >= 0}
 
     def _locate(self, record: Record) -> int:

@@ -17,9 +17,6 @@ from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.sinks.base import CopyingSink, Sink
 
-ALIGNMENT = 64
-"""PyTorch's own default (`torch.utils.serialization.config.save.storage_alignment`)."""
-
 _PIECE = 512 << 10
 """Bytes whose CRC is taken and that are then written, while they are in the processor's cache."""
 _GATHER = 1 << 20
@@ -68,7 +65,7 @@ class Layout:
         return self.directory_offset + len(self.directory) + len(self.end)
 
 
-def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIGNMENT) -> Layout:
+def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = zs.ALIGNMENT) -> Layout:
     """Lay out records, each a name without the root folder and a size in bytes, as PyTorch would.
 
     root: the folder around all of them; empty for a file without.

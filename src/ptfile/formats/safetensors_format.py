@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import FormatError, LimitError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.ranges import Ranges, check_little_endian_machine
@@ -29,6 +27,9 @@ from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 from ptfile.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 LENGTH_SIZE = 8
 HALF_BYTES = "F4"

@@ -5,15 +5,12 @@ Pickles and JSON are read whole; storages when someone asks for their bytes; fil
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile._threads import share
 from ptfile.containers.zip_directory import Record
 from ptfile.containers.zip_reader import LARGE, ZipReader
@@ -26,10 +23,13 @@ from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Run, Storage, empty_bytes
 
-_BYTE_ORDER = "byteorder"
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+BYTE_ORDER = "byteorder"
 _OURS = sys.byteorder.encode()
 _ABOUT = (
-    *("archive_format", "archive_version", "version", ".data/version", ".format_version", _BYTE_ORDER),
+    *("archive_format", "archive_version", "version", ".data/version", ".format_version", BYTE_ORDER),
     *(".storage_alignment", ".data/python_version", ".data/serialization_id"),
 )
 """Records of a few letters that say what the file is and how it was written, in the various dialects."""
@@ -66,7 +66,7 @@ class ZipRecords:
         self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
-        self._threads = 1
+        self._largest = 0
         if not reader.is_compared:
             self._check_names()
         self._swap = self._is_swapped()
@@ -154,8 +154,7 @@ class ZipRecords:
         ahead = stored.will_read if self._is_distant else None
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=ahead, origin=stored)
         self._asked.append((stored.offset, storage, stored))
-        if nbytes >= LARGE:  # asked first, because there may be very many small ones
-            self._threads = max(self._threads, stored.threads)
+        self._largest = max(self._largest, nbytes)
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -201,8 +200,10 @@ class ZipRecords:
     def fill(self) -> None:
         """Read them all, in that order."""
         self.announce()
-        if self._threads > 1:
-            share(self._tasks(), self._threads)
+        # Very many small ones need not be asked one by one.
+        threads = max((stored.threads for _, _, stored in self._asked), default=1) if self._largest >= LARGE else 1
+        if threads > 1:
+            share(self._tasks(), threads)
         else:
             for _, storage, _ in self._asked:
                 storage.load()
@@ -250,13 +251,13 @@ class ZipRecords:
 
     def _is_swapped(self) -> bool:
         """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""
-        if self.says(_BYTE_ORDER, _OURS):
+        if self.says(BYTE_ORDER, _OURS):
             return False
-        if _BYTE_ORDER not in self:
+        if BYTE_ORDER not in self:
             return sys.byteorder != "little"
-        text = self.read(_BYTE_ORDER)
+        text = self.read(BYTE_ORDER)
         if text not in (b"little", b"big"):
-            raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=_BYTE_ORDER)
+            raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=BYTE_ORDER)
         return True
 
     def _unit_to_swap(self, dtype: DType | None, nbytes: int) -> int:
@@ -359,6 +360,8 @@ class StoredBytes(NamedTuple):
 
 def read_json(text: str, limits: Limits) -> Any:
     """The value of a JSON text. Raises FormatError for what is no JSON, LimitError for what is too deep."""
+    import json  # for the formats that have some: a checkpoint of torch.save has none
+
     try:
         integer = partial(_integer, digits=limits.integer_digits)
         return json.loads(text, object_pairs_hook=_object, parse_int=integer)

@@ -18,7 +18,7 @@ from ptfile._background import WRITER, Progress, in_this_folder
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.writing import write_out
-from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
+from ptfile.formats.zip_saving import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 from ptfile.torch.reachable import ReachableTorchStorages
 from ptfile.torch.source_code import SourceCodeOfModules

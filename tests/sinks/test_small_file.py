@@ -127,7 +127,7 @@ def test_a_path_that_leads_nowhere_is_left_alone(target: Path, path: str) -> Non
     assert there(target.parent) == {"model.pt": b"old"}
 
 
-@pytest.mark.parametrize("call", ["lstat", "listxattr", "open", "fstat", "write", "close", "rename"])
+@pytest.mark.parametrize("call", ["lstat", "listxattr", "open", "fstat", "write", "close", "replace"])
 def test_whatever_the_system_refuses_nothing_has_changed(
     target: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_short_write_is_no_save(target: Path, monkeypatch: pytest.MonkeyPatch)
     assert there(target.parent) == {"model.pt": b"old"}
 
 
-@pytest.mark.parametrize("call", ["open", "write", "rename"])
+@pytest.mark.parametrize("call", ["open", "write", "replace"])
 def test_an_interrupt_leaves_nothing_behind(target: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """It passes through."""
     real, count = getattr(os, call), len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
@@ -172,7 +172,7 @@ def test_an_interrupt_leaves_nothing_behind(target: Path, monkeypatch: pytest.Mo
         with pytest.raises(KeyboardInterrupt):
             replace_small_file(str(target), NEW)
 
-    assert there(target.parent) == {"model.pt": NEW if call == "rename" else b"old"}
+    assert there(target.parent) == {"model.pt": NEW if call == "replace" else b"old"}
     assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == count
 
 

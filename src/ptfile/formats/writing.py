@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_saving import ZipSave
-from ptfile.sinks import FileSink, MemorySink, Sink
-from ptfile.sinks.small_file import SMALL
+from ptfile.sinks import FileSink, Sink
 
 
 def write_out(prepared: ZipSave | LegacySave, sink: Sink) -> None:
     """Write it to a sink that has not been entered. Raises OSError."""
-    if isinstance(sink, FileSink) and isinstance(prepared, ZipSave) and prepared.nbytes <= SMALL:
-        made = MemorySink(sink.name)
-        prepared.write(made)
-        sink.put(made.content)
-    else:
+    if isinstance(prepared, LegacySave) or not prepared.is_small:
         with sink:
             prepared.write(sink)
+        return
+    content = prepared.small_file()
+    if isinstance(sink, FileSink):
+        sink.put(content)
+    else:
+        with sink:
+            sink.expect(len(content))
+            sink.write(content)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ptfile._types import Buffer
 from ptfile.containers.serialization_id import LENGTH, serialization_id
 from ptfile.containers.zip_structs import ALIGNMENT
-from ptfile.containers.zip_writer import ZipWriter, plan
+from ptfile.containers.zip_writer import ZipWriter, plan, small_file
 from ptfile.formats.rebuild import plain_tensors
 from ptfile.formats.reducers import REDUCERS, SHARED_WORD
 from ptfile.formats.storages import SavedStorages, StoragesToSave
@@ -20,13 +19,14 @@ from ptfile.formats.zip_records import BYTE_ORDER
 from ptfile.machine.encoder import Encoder, Reducers
 from ptfile.machine.plain import PLAIN_PROTOCOL, PlainTensors, encode_plain
 from ptfile.sinks import Sink
+from ptfile.sinks.small_file import SMALL
+from ptfile.stores.urls import redacted
 
 _SERIALIZATION_ID = ".data/serialization_id"
 _FORMAT_VERSION = b"1"  # since 2.7: storages stand in the order of their numbers
 
 
-@dataclass(frozen=True, slots=True)
-class ZipOptions:
+class ZipOptions(NamedTuple):
     """How a file is written."""
 
     byte_order_first: bool = True
@@ -52,7 +52,7 @@ def root_for_path(path: str) -> str:
     name = path.replace("\\", "/").rpartition("/")[2]
     stem = name.rpartition(".")[0] if "." in name else name
     if not stem:
-        message = f"{path!r} has no name before its dot, and the format needs one: choose another file name"
+        message = f"{redacted(path)!r} has no name before its dot, and the format needs one: choose another file name"
         raise ValueError(message)
     return stem
 
@@ -122,6 +122,11 @@ class ZipSave:
         self._left_out = [] if options.contents else [storage.nbytes() for storage in storages.storages]
 
     @property
+    def is_small(self) -> bool:
+        """Whether it is better made in memory than written piece by piece."""
+        return self._layout.size <= SMALL and not self._left_out
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the file."""
         return self._layout.size
@@ -138,11 +143,29 @@ class ZipSave:
             writer.reserve()
         for _, content in self._tail:
             writer.write(content)
-        sizes = [record.size for record in self._layout.records[:-1]]
-        writer.write(serialization_id(self._names[:-1], zip(sizes, writer.checksums, strict=True)))
+        writer.write(self._serialization_id(writer.checksums))
         writer.finish()
 
     def _write_storages(self, writer: ZipWriter) -> None:
         for payload in self.payloads:
             writer.write(payload)
             del payload  # before the next is asked for: it may be a copy that has to make room for it
+
+    def small_file(self) -> bytes:
+        """All of it, of one that is small. Once, like `write`."""
+        checksums: list[int] = []
+        return small_file(self._layout, self._contents(checksums), checksums, checksum=self._checksum)
+
+    def _contents(self, checksums: list[int]) -> Iterator[Buffer]:
+        """What the records hold, one after the other; `checksums` gets those of the ones before."""
+        yield b"".join(self._pickle)
+        for _, content in self._head:
+            yield content
+        yield from self.payloads
+        for _, content in self._tail:
+            yield content
+        yield self._serialization_id(checksums)
+
+    def _serialization_id(self, checksums: Sequence[int]) -> bytes:
+        sizes = [record.size for record in self._layout.records[:-1]]
+        return serialization_id(self._names[:-1], zip(sizes, checksums, strict=True))

@@ -2,8 +2,7 @@
 
 from ptfile.sinks.base import CopyingSink, Sink
 from ptfile.sinks.local_file import FileSink
-from ptfile.sinks.memory import MemorySink
 from ptfile.sinks.opening import open_sink
 from ptfile.sinks.stream import StreamSink
 
-__all__ = ["CopyingSink", "FileSink", "MemorySink", "Sink", "StreamSink", "open_sink"]
+__all__ = ["CopyingSink", "FileSink", "Sink", "StreamSink", "open_sink"]

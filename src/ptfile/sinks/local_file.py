@@ -168,7 +168,7 @@ class FileSink(CopyingSink):
 
     def __del__(self) -> None:
         # An interrupt can come on the way into `__exit__` or inside `_abort`. A forked child leaves it to its parent.
-        if getattr(self, "_process", None) == os.getpid() and (self._file >= 0 or self._temporary is not None):
+        if (self._file >= 0 or self._temporary is not None) and self._process == os.getpid():
             self._abort()
 
     def _open(self) -> None:

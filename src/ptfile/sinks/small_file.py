@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 
 from ptfile._types import Buffer
 from ptfile.sinks.leftovers import temporary_name
@@ -34,7 +35,8 @@ def replace_small_file(path: str, content: Buffer) -> bool:
     folder, separator, base = path.rpartition(os.sep)
     if not _HAS_ATTRIBUTES or not base:
         return False
-    temporary = f"{folder}{separator}{temporary_name(base)}"
+    # No random number: to ask the system for one takes a while, and a name that is taken is no harm here.
+    temporary = f"{folder}{separator}{temporary_name(base, time.time_ns())}"
     try:
         old = _status(path)
         if old is not None and not _is_plain(path, old):
@@ -42,6 +44,9 @@ def replace_small_file(path: str, content: Buffer) -> bool:
         file = os.open(temporary, _FLAGS, 0o666 if old is None else stat.S_IMODE(old.st_mode))
     except OSError:
         return False
+    except BaseException:
+        _remove(temporary)  # an interrupt can come right behind the call
+        raise
     is_renamed = False
     try:
         try:
@@ -56,9 +61,13 @@ def replace_small_file(path: str, content: Buffer) -> bool:
         pass
     finally:
         if not is_renamed:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            _remove(temporary)
     return is_renamed
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _status(path: str) -> os.stat_result | None:

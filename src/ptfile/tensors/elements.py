@@ -79,7 +79,8 @@ def _canonical(piece: Bytes, tensor: Tensor) -> Bytes:
 
 def _with_flags(piece: Bytes, tensor: Tensor, unit: int) -> Bytes:
     """Conjugated: the sign of each imaginary part is turned; negated: that of every number."""
-    if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+    if unit == 1 or not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+        # Of the 8-bit floats some have no sign, and some have NaN where the negative zero would be.
         return np.negative(piece.view(tensor.dtype.numpy)).view(np.uint8)
     parts = piece.copy().view(f"u{unit}")
     sign = parts.dtype.type(1 << (8 * unit - 1))

@@ -53,21 +53,19 @@ class FileSink(CopyingSink):
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = (
-        "_base", "_expected", "_file", "_folder", "_fsync", "_old", "_process", "_temporary", "_write_back", "name",
-    )  # fmt: skip
+    _file = -1
+    _process: int | None = None
+    """Where there may be something to clean up."""
+    _folder: Folder | None = None
+    _base = ""
+    _temporary: str | None = None
+    _old: os.stat_result | None = None
+    _expected: int | None = None
+    _write_back: WriteBack | None = None
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
-        self._file = -1
-        self._temporary: str | None = None
-        self._folder: Folder | None = None
-        self._base = ""
-        self._old: os.stat_result | None = None
-        self._fsync = fsync
-        self._expected: int | None = None
-        self._write_back: WriteBack | None = None
         self.name = os.fspath(path)
-        self._process = os.getpid()  # the last: from here on there may be something to clean up
+        self._fsync = fsync
 
     def put(self, content: Buffer) -> None:
         """Write a small file, all at once, instead of entering this. Raises OSError."""
@@ -77,6 +75,7 @@ class FileSink(CopyingSink):
                 self.write(content)
 
     def __enter__(self) -> Self:
+        self._process = os.getpid()
         try:
             self._open()
         except OSError as error:

@@ -53,7 +53,7 @@ def run(job: Job, progress: Progress | None) -> Conversion:
             opened = read_tree(source, job.limits, job.text)
             prepared = _prepare(opened.root, target, job, watch)
         watch.total = prepared.nbytes * (2 if job.verify else 1)
-        with open_sink(job.dst, storage_options=job.storage_options) as sink:
+        with open_sink(job.dst, small_pages=True, storage_options=job.storage_options) as sink:
             prepared.write(sink)
             again = sink.unfinished if job.verify and isinstance(sink, FileSink) else None
             if again is not None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ptfile.containers.zip_structs import STORED
 from ptfile.containers.zip_writer import Layout, ZipWriter, plan
 from ptfile.conversion.placing import Entry
 from ptfile.errors import FormatError, TensorError, UnsupportedError, located
+from ptfile.formats.feeding import MakeFeed
 from ptfile.formats.zip_records import read_json
 from ptfile.limits import Limits
 from ptfile.sinks import Sink
@@ -64,12 +64,13 @@ class NpzFile:
     def nbytes(self) -> int:
         return self.layout.size
 
-    def write(self, sink: Sink, pieces: Callable[[Entry], Iterable[Bytes]]) -> None:
-        """Write it to a sink that has been entered; `pieces` gives the elements of a tensor."""
+    def write(self, sink: Sink, feed: MakeFeed) -> None:
+        """Write it to a sink that has been entered."""
         sink.expect(self.nbytes)
         writer = ZipWriter(sink, self.layout)
-        for entry, head in zip(self.entries, self.heads, strict=True):
-            writer.write_pieces(chain([head], (piece.data for piece in pieces(entry))))
+        with feed(self.entries) as elements:
+            for entry, head in zip(self.entries, self.heads, strict=True):
+                elements.write(entry, writer, head)
         writer.write(self.note)
         writer.finish()
 
@@ -130,6 +131,11 @@ class _Elements:
     record: Record
     start: int
     """Bytes of the header, which is in front of them."""
+    crc: None = None
+
+    @property
+    def offset(self) -> int:
+        return self.record.header_offset
 
     def read(self) -> Bytes:
         return np.frombuffer(self.reader.read(self.record), np.uint8)[self.start :]

@@ -18,7 +18,7 @@ from ptfile.tensors import dtypes
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.elements import element_bytes
 from ptfile.tensors.reach import joined, reached
-from ptfile.tensors.storage import Bytes, Run
+from ptfile.tensors.storage import Bytes, Run, Storage
 from ptfile.tensors.tensor import Tensor
 
 View: TypeAlias = "tuple[int, DType, int, tuple[int, ...], tuple[int, ...], bool, bool]"
@@ -39,13 +39,25 @@ class Entry:
     start: int
     """Where its first element is in its block, in bytes."""
     name: str = ""
+    nbytes: int = field(init=False)
+    run: Run | None = field(init=False)
+    """The run of bytes of the storage that are just the elements as they are written; None if there is no such."""
+
+    def __post_init__(self) -> None:
+        self.nbytes = self.tensor.nbytes
+        self.run = run_of(self.tensor)
+
+    @property
+    def whole(self) -> Storage | None:
+        """The storage, if the elements are just its bytes."""
+        storage = self.tensor.untyped_storage()
+        return storage if self.run == (0, storage.nbytes()) else None
 
     def pieces(self) -> Iterator[Bytes]:
         """The elements, little-endian, none of which is kept; a checksum of the storage is verified."""
         tensor = self.tensor
         storage = tensor.untyped_storage()
-        is_whole = tensor.is_contiguous() and reached(tensor) == (0, storage.nbytes())
-        if is_whole and is_plain(tensor):
+        if self.whole is not None:
             return storage.pieces()
         if not storage.is_loaded:
             for _ in storage.pieces():  # the parts that are read next have no checksum
@@ -53,9 +65,10 @@ class Entry:
         return element_bytes(tensor)
 
 
-def is_plain(tensor: Tensor) -> bool:
-    """Whether the bytes in the storage are those that say the values."""
-    return not (tensor.is_conj() or tensor.is_neg() or tensor.dtype is dtypes.bool) and sys.byteorder == "little"
+def run_of(tensor: Tensor) -> Run | None:
+    """Where a tensor's elements are in its storage, if what is written for them are just those bytes."""
+    is_plain = not (tensor.is_conj() or tensor.is_neg() or tensor.dtype is dtypes.bool) and sys.byteorder == "little"
+    return reached(tensor) if is_plain and tensor.is_contiguous() else None
 
 
 @dataclass(eq=False, slots=True)

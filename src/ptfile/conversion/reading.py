@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from ptfile.formats.zip_records import read_json
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source
+from ptfile.tensors.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Opened:
     root: Any
     unkept: tuple[str, ...]
     """What the metadata of a safetensors file has under these names is not in the tree."""
+    storages: Sequence[Storage]
+    """Those that were made of the file, in its order."""
 
 
 def read_tree(source: Source, limits: Limits, text: Python2Text) -> Opened:
@@ -40,15 +44,16 @@ def read_tree(source: Source, limits: Limits, text: Python2Text) -> Opened:
         if reader is not None:
             tensors, note = npz_format.read(reader, limits)
             root = tensors if note is None else restore(note, tensors, limits)
-            return Opened(npz_format.NAME, root, ())
+            return Opened(npz_format.NAME, root, (), [tensor.untyped_storage() for tensor in tensors.values()])
         checkpoint = open_format(source, limits)
         root = checkpoint.load(SafeRunner(limits, "inert", text), None)
         if kind is not Kind.SAFETENSORS:
-            return Opened(checkpoint.format, root, ())
+            return Opened(checkpoint.format, root, (), checkpoint.storages())
         metadata = checkpoint.about()
         said = metadata.pop(safetensors_format.NOTE, None)
         restored = root if said is None else restore(read_json(said, limits), root, limits)
-        return Opened(safetensors_format.NAME, restored, tuple(name for name in metadata if name != "format"))
+        unkept = tuple(name for name in metadata if name != "format")
+        return Opened(safetensors_format.NAME, restored, unkept, checkpoint.storages())
 
 
 def _npz_reader(source: Source, limits: Limits) -> ZipReader | None:

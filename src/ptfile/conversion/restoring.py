@@ -83,6 +83,8 @@ class _Composed:
 
     nbytes: int
     parts: tuple[_Piece, ...]
+    offset: int = 0
+    crc: None = None
 
     def range(self, start: int, stop: int) -> Bytes:
         """The bytes from `start` to `stop`."""

@@ -97,6 +97,11 @@ class _Elements:
     storage: Storage
     old: DType
     new: DType
+    crc: None = None
+
+    @property
+    def offset(self) -> int:
+        return self.storage.origin.offset if self.storage.origin is not None else 0
 
     def range(self, start: int, stop: int) -> Bytes:
         size = self.new.itemsize

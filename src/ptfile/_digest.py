@@ -21,6 +21,7 @@ from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, announce, open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.elements import element_bytes
+from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.storage import Bytes
 from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
@@ -30,6 +31,7 @@ VERSION = "ptfile1"
 _WITHOUT_CHECKSUMS = ("legacy", "tar", "safetensors")
 _SHOWN_AGAIN = 16
 """How often, all in all, the bytes of a file may be hashed: tensors that overlap show them more than once."""
+_STRIDED = frozenset({Parameter, Tensor})
 _DEFAULT_LIMITS = Limits()
 
 
@@ -136,6 +138,7 @@ class Digester:
         self._elements: dict[tuple[Any, ...], tuple[Any, bytes]] = {}
         self._stack: list[_Open] = []
         self._levels: dict[int, int] = {}
+        self._shapes: dict[tuple[int, ...], bytes] = {}
 
     def digest(self, root: Any) -> bytes:
         whole = _Open(None, Parts("checkpoint", (root,)), 0)
@@ -156,6 +159,8 @@ class Digester:
 
     def _part(self, top: _Open, value: Any) -> bytes | None:
         """What a part counts as; None if it has to be gone into first."""
+        if type(value) in _STRIDED and value.python_side is None:
+            return b"@" + self._hash_of_strided(value)
         simple = atom(value)
         if simple is not None:
             return simple
@@ -170,6 +175,26 @@ class Digester:
             top.outermost = min(top.outermost, level)
             return b"^%d" % (len(self._stack) - level)
         return None
+
+    def _hash_of_strided(self, tensor: Tensor) -> bytes:
+        """The hash of a tensor that has only atoms, a shape and elements inside.
+
+        The same as by way of the stack, in a fraction of the time: there may be a hundred thousand.
+        """
+        taken = parts(tensor)
+        whole = _Open(tensor, taken, 0)
+        for part in taken.parts:
+            whole.add((self._shape(part) if type(part) is tuple else self._part(whole, part)) or b"")
+        return whole.finish()
+
+    def _shape(self, shape: tuple[int, ...]) -> bytes:
+        if shape not in self._shapes:
+            taken = parts(shape)
+            whole = _Open(shape, taken, 0)
+            for size in taken.parts:
+                whole.add(atom(size) or b"")
+            self._shapes[shape] = b"@" + whole.finish()
+        return self._shapes[shape]
 
     def _open(self, value: Any) -> None:
         level = len(self._stack)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ptfile._names import Attribute, Key, Path, Step, distinct, exact, join
 from ptfile.conversion import values
-from ptfile.conversion.placing import Entry, Place, place, view_of
+from ptfile.conversion.placing import Entry, Place, place
 from ptfile.errors import TensorError, UnsupportedError, located
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors import strides
@@ -79,7 +79,7 @@ def describe(root: Any, *, objection: Objection, allows: Callable[[str], bool], 
     note: dict[str, Any] = {"version": VERSION, "root": tree}
     if blocks:
         note["storages"] = blocks
-    reachable = {id(each.block): each.block.nbytes for each in places.values()}
+    reachable = {id(each.block): each.block.nbytes for each in places}
     storages = {id(storage): storage.nbytes() for storage in (found.tensor.untyped_storage() for found in taker.found)}
     unreached = max(sum(storages.values()) - sum(reachable.values()), 0)
     return Description(entries, note, [name for name, _ in taker.problems], unreached)
@@ -104,14 +104,13 @@ class _Found:
 
 
 def _name(
-    found: list[_Found], places: dict[Any, Place], allows: Callable[[str], bool]
+    found: list[_Found], places: list[Place], allows: Callable[[str], bool]
 ) -> tuple[list[Entry], list[list[Any]]]:
     """Give the entries names, complete the note, and list the storages that are not just one tensor."""
     entries: list[Entry] = []
     blocks: dict[int, Any] = {}
     named: list[_Found] = []
-    for each in found:
-        spot = places[view_of(each.tensor)]
+    for each, spot in zip(found, places, strict=True):
         if spot.is_entry and not spot.entry.name:
             spot.entry.name = each.name or ROOT  # for now: whether others are called the same is seen below
             entries.append(spot.entry)
@@ -124,8 +123,7 @@ def _name(
         others = chain([name, exact(each.path)], (f"{ROOT}#{number}" for number in count(1)))
         entry.name = next(other for other in others if allows(other) and (other == name or other not in taken))
         taken.add(entry.name)
-    for each in found:
-        spot = places[view_of(each.tensor)]
+    for each, spot in zip(found, places, strict=True):
         each.said.append(spot.entry.name)
         view = _view(each.tensor, spot)
         if view:

@@ -67,8 +67,10 @@ class Entry:
 
 def run_of(tensor: Tensor) -> Run | None:
     """Where a tensor's elements are in its storage, if what is written for them are just those bytes."""
-    is_plain = not (tensor.is_conj() or tensor.is_neg() or tensor.dtype is dtypes.bool) and sys.byteorder == "little"
-    return reached(tensor) if is_plain and tensor.is_contiguous() else None
+    if tensor.dtype is dtypes.bool or tensor.is_conj() or tensor.is_neg() or sys.byteorder != "little":
+        return None
+    first = tensor.storage_offset() * tensor.itemsize
+    return (first, first + tensor.nbytes) if tensor.is_contiguous() else None
 
 
 @dataclass(eq=False, slots=True)
@@ -82,8 +84,8 @@ class Block:
     @property
     def is_plain(self) -> bool:
         """Whether it is just what the one tensor in it is."""
-        whole = len(self.entries) == 1 and self.entries[0].tensor.nbytes == self.nbytes
-        return whole and self.device == "cpu" and self.entries[0].tensor.is_contiguous()
+        whole = len(self.entries) == 1 and self.entries[0].nbytes == self.nbytes
+        return whole and self.device == "cpu" and (bool(self.entries[0].run) or self.entries[0].tensor.is_contiguous())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +100,34 @@ class Place:
     is_entry: bool
 
 
-def place(tensors: Iterable[Tensor]) -> dict[View, Place]:
-    """A place for each view among the tensors."""
+def place(tensors: Iterable[Tensor]) -> list[Place]:
+    """A place for each of the tensors, the same for those that are the same to look at."""
     views: dict[View, Tensor] = {}
+    seen: list[View] = []
     for tensor in tensors:
-        views.setdefault(view_of(tensor), tensor)
-    by_storage: dict[int, list[Tensor]] = {}
+        view = view_of(tensor)
+        views.setdefault(view, tensor)
+        seen.append(view)
+    by_storage: dict[int, list[View]] = {}
     places: dict[View, Place] = {}
     for view, tensor in views.items():
         if tensor.numel() and not (tensor.is_conj() or tensor.is_neg()):
-            by_storage.setdefault(view[0], []).append(tensor)
+            by_storage.setdefault(view[0], []).append(view)
         else:  # it has no bytes, or its values are not those in the storage: then it gets a storage of its own
-            block = Block(tensor.nbytes, tensor.device, [Entry(tensor, 0)])
-            places[view] = Place(block, block.entries[0], 0, is_entry=True)
+            places[view] = _alone(tensor)
     for together in by_storage.values():
-        places.update(_placed(together))
-    return places
+        tensors_of_one = [views[view] for view in together]
+        if len(together) == 1 and run_of(tensors_of_one[0]) is not None:  # as nearly always
+            places[together[0]] = _alone(tensors_of_one[0])
+        else:
+            places.update(_placed(tensors_of_one))
+    return [places[view] for view in seen]
+
+
+def _alone(tensor: Tensor) -> Place:
+    """The place of the only tensor that has these bytes."""
+    entry = Entry(tensor, 0)
+    return Place(Block(entry.nbytes, tensor.device, [entry]), entry, 0, is_entry=True)
 
 
 def _placed(tensors: list[Tensor]) -> Iterator[tuple[View, Place]]:

@@ -29,6 +29,8 @@ from tests.golden.corpus import Corpus, files
 pytest.importorskip("safetensors")
 OTHERS = ["safetensors", "npz"]
 MIB = 1 << 20
+NUMBERS = ptfile.arange(10)
+UNKNOWN = InertRecord(InertName("my.module", "Config"), (), "new")
 
 
 def there_and_back(value: Any, folder: Path, to: str) -> Any:
@@ -454,6 +456,32 @@ def test_a_value_without_a_form_is_an_error_that_names_it(value: Any, problem: s
     assert (back["a"], back["good"].tolist()) == (left, [1, 1])
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        [NUMBERS[3:6], NUMBERS[2:9]],
+        [NUMBERS[5::2], NUMBERS[:3]],
+        ptfile.Tensor(NUMBERS.view(ptfile.complex64).untyped_storage(), ptfile.complex64, 1, (3,), (1,), conj=True),
+        ptfile.Tensor(NUMBERS.untyped_storage(), ptfile.complex64, 1, (0,), (1,), conj=True),
+    ],
+    ids=["overlapping", "strided", "conjugated", "empty"],
+)
+def test_tensors_beside_what_is_left_out_are_verified(value: Any, tmp_path: Path) -> None:
+    """In the file they are by themselves, and no part of their storage."""
+    ptfile.save({"x": value, "bad": UNKNOWN}, tmp_path / "x.pt")
+    report = ptfile.convert(tmp_path / "x.pt", tmp_path / "x.npz", leave_out=True)
+
+    assert (report.left_out, report.verified) == (("bad",), True)
+
+
+def test_tensors_whose_names_differ_in_case_become_members_of_other_names(tmp_path: Path) -> None:
+    """Of a .npz file, whose members would be one file on some systems."""
+    value = {"w": ptfile.zeros(1), "W": ptfile.ones(1), "a": {"b": ptfile.ones(2), "B": ptfile.ones(3)}}
+    assert list(there_and_back(value, tmp_path, "npz")["a"]) == ["b", "B"]
+    with np.load(tmp_path / "between.npz") as found:
+        assert [name for name in found if not name.startswith("__")] == ["w", "['W']", "a.b", "['a']['B']"]
+
+
 def test_what_nests_too_deep_is_an_error(tmp_path: Path) -> None:
     """Some 150 levels are fine."""
     deep: list[Any] = []
@@ -591,7 +619,7 @@ print(peak() - before)
 @pytest.mark.parametrize("to", [*OTHERS, "pt"])
 def test_memory_does_not_grow_with_the_file(to: str, tmp_path: Path) -> None:
     """A quarter of a gigabyte, of which the disk has nothing, goes through a few megabytes."""
-    from ptfile.formats.zip_format import ZipOptions, ZipSave
+    from ptfile.formats.zip_saving import ZipOptions, ZipSave
 
     with FileSink(tmp_path / "x.pt") as sink:
         tensors = {name: ptfile.UntypedStorage.deferred(64 * MIB, None) for name in "abcd"}

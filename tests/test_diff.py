@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import ptfile
 from ptfile.tensors import comparison, pieces
 from ptfile.tensors.comparison import Tolerance, compare
-from ptfile.tensors.quantized import PerTensor, QuantizedTensor
+from ptfile.tensors.quantized import PerChannel, PerTensor, QuantizedTensor
 from ptfile.tensors.sparse import SparseTensor
 from tests.golden.corpus import Corpus, files
 
@@ -42,6 +42,20 @@ def quantized(scale: float, values: list[int]) -> QuantizedTensor:
 
 def sparse(index: int, value: float) -> SparseTensor:
     return SparseTensor(ptfile.tensor([[index]]), ptfile.tensor([value]), (3,))
+
+
+def in_four_bits(first: int) -> QuantizedTensor:
+    storage = ptfile.tensor([first, 0], dtype=ptfile.uint8).untyped_storage()
+    channels = PerChannel(ptfile.ones(1, dtype=ptfile.float32), ptfile.zeros(1, dtype=ptfile.float32), 0)
+    return QuantizedTensor(storage, ptfile.quint4x2, 0, (1, 4), (4, 1), channels)
+
+
+def test_each_of_many_tensors_whose_elements_are_unpacked_is_compared() -> None:
+    """What is unpacked of one may be in the memory where another's was."""
+    same, other = [in_four_bits(1) for _ in range(100)], [in_four_bits(int(place % 3 == 0)) for place in range(100)]
+    found = differences(same, other)
+
+    assert found == [(f"[{place}]", "value", 1, 1) for place in range(100) if place % 3]
 
 
 VALUES: list[Any] = [

@@ -17,6 +17,8 @@ import ptfile.numpy
 from tests.formats.zip_file import zip_of
 
 F4 = np.arange(6, dtype=np.float32).reshape(2, 3)
+FIELD = np.array([(1.0, 2), (3.0, 4)], [("a", "f8"), ("b", "f4")])["a"]
+"""Whose elements are 12 bytes apart, and take 8."""
 
 
 def test_arrays_anywhere_in_a_tree_come_back_as_arrays(tmp_path: Path) -> None:
@@ -58,8 +60,8 @@ def test_the_same_memory_is_saved_once() -> None:
 
 @pytest.mark.parametrize(
     "array",
-    [F4[:, ::2], F4[::-1], F4.astype(">f4"), np.broadcast_to(F4[0], (4, 3)), F4.view(np.int32), F4[1:], F4[:0]],
-    ids=["gaps", "backwards", "big-endian", "broadcast", "other type", "part", "empty"],
+    [F4[:, ::2], F4[::-1], F4.astype(">f4"), np.broadcast_to(F4[0], (4, 3)), F4.view(np.int32), F4[1:], F4[:0], FIELD],
+    ids=["gaps", "backwards", "big-endian", "broadcast", "other type", "part", "empty", "field of a structure"],
 )
 def test_any_array_is_saved_as_its_values(array: Any) -> None:
     """Without the gaps in its memory, and beside another array of the same memory."""

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -234,6 +235,11 @@ def test_a_scan_agrees_with_a_load_on_random_pickles(pieces: list[bytes]) -> Non
         assert report.pickles[0].verdict is not ptfile.Verdict.CLEAN
 
 
+def frame(inside: bytes) -> bytes:
+    """FRAME, and what is in it."""
+    return b"\x95" + len(inside).to_bytes(8, "little") + inside
+
+
 class Dummy:
     """What stands for every name while Python's own unpickler runs: it takes whatever is done to it."""
 
@@ -267,6 +273,37 @@ def looked_up(data: bytes) -> set[tuple[str, str]]:
         while stream.tell() < len(data):
             Unpickler(stream, encoding="latin1").load()
     return asked
+
+
+CALL = b"X\x02\0\0\0ls\x85R"
+STRAYING = {
+    "a frame ends in a name": frame(b"Ncabc") + b"os\nsystem\n" + CALL,
+    "a frame ends in the length of a text": frame(b"X\0\0") + b"\2\0\0\0ab" + b"cos\nsystem\n" + CALL + bytes(1 << 18),
+    "a frame ends in a text of no form": frame(b"Sx") + b"'a'\n0cos\nsystem\n" + CALL,
+    "a frame in a frame": frame(b"N" + frame(b"NNN")[:-3] + b"U") + b"NNNcos\nsystem\n" + CALL,
+    "a frame ends in a name of no form": b"\x80\x02(" + frame(b"i\xff") + b"a\nb\ncos\nsystem\n" + CALL,
+    "a frame ends behind the pickle": frame(b"N.U\xff") + b"cos\nsystem\n" + CALL,
+}
+
+
+@pytest.mark.parametrize("data", STRAYING.values(), ids=STRAYING)
+def test_bytes_that_python_s_unpickler_takes_for_others_are_a_pickle(data: bytes) -> None:
+    """It buffers frames, and of a file loses what is left of one that ends too early: opcodes are then elsewhere."""
+    assert ("os", "system") in looked_up(data)
+    assert ptfile.scan(io.BytesIO(data)).verdict not in (None, ptfile.Verdict.CLEAN)
+
+
+@pytest.mark.parametrize("between", [b"X\1\0\0\0x0", b"(X\1\0\0\0x1"])
+def test_a_name_behind_a_fault_may_take_a_stack_to_be_told(between: bytes) -> None:
+    """What the texts on it are is not known there. That there are some is."""
+    data = b"N0\x80\x02" + b"X\2\0\0\0os" + between + b"X\6\0\0\0system\x93" + CALL
+    assert ptfile.scan(io.BytesIO(data)).verdict not in (None, ptfile.Verdict.CLEAN)
+
+
+def test_numbers_that_begin_as_a_frame_does_are_no_pickle() -> None:
+    numbers = [np.array([0x95, 0, 0x4E], "<i8"), np.array([0x3_95, 0x4E4E_4E00, 5], "<i8"), np.full(8, 0x95, "u1")]
+    for array in numbers:
+        assert ptfile.scan(io.BytesIO(array.tobytes())).verdict is None
 
 
 STRICT = st.sampled_from(
@@ -315,6 +352,8 @@ def test_any_cut_or_changed_file_gives_a_report(path: Path) -> None:
 WATCHED = """
 import io, json, sys
 import ptfile
+from tests.everything import import_all
+import_all()
 import gzip, bz2, lzma, encodings.cp437, encodings.latin_1, encodings.unicode_escape, encodings.raw_unicode_escape
 bodies = [bytes.fromhex(body) for body in json.load(sys.stdin)]
 ptfile.scan(io.BytesIO(bodies[0]))
@@ -360,6 +399,7 @@ def test_nothing_is_imported_run_or_opened(tmp_path: Path) -> None:
         input=json.dumps([body.hex() for body in data]),
         capture_output=True,
         encoding="utf-8",
+        cwd=Path(__file__).parents[1],
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -117,7 +117,8 @@ class Tensors:
         except TensorError:
             return None
         stride = tuple(step // array.itemsize for step in array.strides)
-        if min(array.strides, default=0) < 0 or not strides.is_dense(array.shape, stride):
+        is_whole = all(step >= 0 and step % array.itemsize == 0 for step in array.strides)
+        if not (is_whole and strides.is_dense(array.shape, stride)):
             array = np.array(array, order="C")
         tensor = from_numpy(array)
         place = (array.ctypes.data, array.nbytes)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ptfile._checkpoint import open as open_checkpoint
 from ptfile._digest import content_hash
+from ptfile._lazy import np
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader
@@ -212,12 +211,12 @@ class _Comparison:
         """How far two tensors of one shape are apart; None if there is nothing to compare."""
         if "meta" in (a.device, b.device):
             return None
-        if isinstance(a, QuantizedTensor):
-            if a.dtype is not b.dtype:
-                return None
-            a, b = integers(a), integers(b)
+        if isinstance(a, QuantizedTensor) and a.dtype is not b.dtype:
+            return None
         pair = (_view(a), _view(b))
         if pair not in self._known:
+            if isinstance(a, QuantizedTensor):
+                a, b = integers(a), integers(b)
             self._known[pair] = compare(a, b, self._tolerance, lambda count: self._advance(count * a.itemsize))
         return self._known[pair]
 
@@ -242,9 +241,11 @@ def _storage(tensor: Any) -> Any:
     return tensor.untyped_storage()
 
 
-def _view(tensor: Tensor) -> tuple[object, ...]:
-    place = (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
-    return (id(tensor.untyped_storage()), tensor.dtype, *place)
+def _view(tensor: Tensor | QuantizedTensor) -> tuple[object, ...]:
+    """What tensors of one file have in common that are the same elements. Its storages live as long as this is used."""
+    flags = (tensor.is_conj(), tensor.is_neg()) if isinstance(tensor, Tensor) else ()
+    place = (tensor.storage_offset(), tensor.shape, tensor.stride())
+    return (id(tensor.untyped_storage()), tensor.dtype, *place, *flags)
 
 
 def _layout(tensor: Any) -> str:

@@ -242,6 +242,7 @@ SOUND = describe(
     },
     objection=lambda _: "",
     allows=lambda _: True,
+    one_name=str,
     leave_out=False,
 )
 

@@ -52,6 +52,21 @@ def test_conjugates_and_negatives_are_resolved() -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [ptfile.float8_e4m3fn, ptfile.float8_e5m2fnuz], ids=str)
+def test_the_negative_of_zero_is_zero_in_every_float(dtype: ptfile.DType) -> None:
+    """Where others have the negative zero, some have NaN."""
+    zero = ptfile.Tensor(ptfile.UntypedStorage(b"\0"), dtype, 0, (1,), (1,), neg=True)
+    resolved = ptfile.Tensor(ptfile.UntypedStorage(joined(zero)), dtype, 0, (1,), (1,))
+    assert resolved.tolist() == zero.tolist() == [0]
+
+
+def test_elements_that_nobody_can_negate_are_an_error() -> None:
+    """Two numbers in a byte."""
+    pair = ptfile.Tensor(ptfile.UntypedStorage(b"\x11"), ptfile.float4_e2m1fn_x2, 0, (1,), (1,), neg=True)
+    with pytest.raises(ptfile.UnsupportedError, match="float4_e2m1fn_x2"):
+        joined(pair)
+
+
 def test_a_bool_is_0_or_1() -> None:
     """Whatever other byte stands for true."""
     storage = ptfile.UntypedStorage(b"\x00\x02\xff\x01")

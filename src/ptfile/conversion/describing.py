@@ -56,10 +56,18 @@ class Description:
     """Bytes of storages that no tensor reaches, which are not in the file."""
 
 
-def describe(root: Any, *, objection: Objection, allows: Callable[[str], bool], leave_out: bool) -> Description:
+def describe(
+    root: Any,
+    *,
+    objection: Objection,
+    allows: Callable[[str], bool],
+    one_name: Callable[[str], str],
+    leave_out: bool,
+) -> Description:
     """Take a tree apart. Nothing is read.
 
-    objection: what the format has against a dtype; allows: whether a tensor can have a name in it.
+    objection: what the format has against a dtype; allows: whether a tensor can have a name in it; one_name: what is
+    equal for names of which a file has one only.
 
     Raises UnsupportedError, with names, for values that have no form, unless they are to be left out: then their keys
     go, and in lists and tuples None takes their place. LimitError for a huge view of a small storage.
@@ -72,7 +80,7 @@ def describe(root: Any, *, objection: Objection, allows: Callable[[str], bool], 
     if taker.problems and (not leave_out or tree is _NOTHING):
         raise _unsupported(taker.problems)
     places = place(found.tensor for found in taker.found)
-    entries, blocks = _name(taker.found, places, allows)
+    entries, blocks = _name(taker.found, places, allows, one_name)
     for entry in entries:
         with located(record=entry.name):
             entry.tensor.afford(entry.tensor.nbytes)
@@ -104,7 +112,10 @@ class _Found:
 
 
 def _name(
-    found: list[_Found], places: list[Place], allows: Callable[[str], bool]
+    found: list[_Found],
+    places: list[Place],
+    allows: Callable[[str], bool],
+    one_name: Callable[[str], str],
 ) -> tuple[list[Entry], list[list[Any]]]:
     """Give the entries names, complete the note, and list the storages that are not just one tensor."""
     entries: list[Entry] = []
@@ -118,11 +129,13 @@ def _name(
         if not spot.block.is_plain:
             blocks.setdefault(id(spot.block), spot.block)
     names = distinct([each.name or ROOT for each in named], [each.path for each in named])
-    taken = set(names)
+    wanted = set(map(one_name, names))
+    taken: set[str] = set()
     for entry, name, each in zip(entries, names, named, strict=True):
-        others = chain([name, exact(each.path)], (f"{ROOT}#{number}" for number in count(1)))
-        entry.name = next(other for other in others if allows(other) and (other == name or other not in taken))
-        taken.add(entry.name)
+        others = chain([exact(each.path)], (f"{ROOT}#{number}" for number in count(1)))
+        free = chain([name], (other for other in others if one_name(other) not in wanted))
+        entry.name = next(other for other in free if allows(other) and one_name(other) not in taken)
+        taken.add(one_name(entry.name))
     for each, spot in zip(found, places, strict=True):
         each.said.append(spot.entry.name)
         view = _view(each.tensor, spot)

@@ -51,6 +51,11 @@ def allows(name: str) -> bool:
     return "\\" not in name and len(name.encode()) < _LONGEST_NAME
 
 
+def one_name(name: str) -> str:
+    """What is equal for names of which a file has one only: some file systems make one file of `a` and `A`."""
+    return name.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class NpzFile:
     """A file that is laid out and not written yet."""

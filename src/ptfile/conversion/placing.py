@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TypeAlias
 
-from ptfile.tensors import dtypes
+import numpy as np
+
+from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.elements import element_bytes
 from ptfile.tensors.reach import joined, reached
@@ -63,6 +65,17 @@ class Entry:
             for _ in storage.pieces():  # the parts that are read next have no checksum
                 pass
         return element_bytes(tensor)
+
+    def alone(self) -> Tensor:
+        """The tensor as the file has it: row by row, in a storage of its own, which is read when it is needed."""
+        tensor = self.tensor
+        if tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg()):
+            storage = tensor.untyped_storage().part(*reached(tensor))
+        else:
+            storage = Storage.deferred(
+                tensor.nbytes, lambda: np.concatenate([np.zeros(0, np.uint8), *element_bytes(tensor)])
+            )
+        return Tensor(storage, tensor.dtype, 0, tensor.shape, strides.contiguous(tensor.shape))
 
 
 def run_of(tensor: Tensor) -> Run | None:

@@ -99,7 +99,13 @@ def _prepare(root: Any, target: Format, job: Job, watch: Watch) -> _Prepared:
         save = streamed_save(root, job.dst, StreamedStorages(watch.feed))
         return _Prepared(save.nbytes, save.write, lambda: root)
     other = safetensors_format if target == "safetensors" else npz_format
-    described = describe(root, objection=other.objection, allows=other.allows, leave_out=job.leave_out)
+    described = describe(
+        root,
+        objection=other.objection,
+        allows=other.allows,
+        one_name=other.one_name,
+        leave_out=job.leave_out,
+    )
     planned = other.lay_out(described.entries, described.note)
 
     def write(sink: Sink) -> None:
@@ -108,6 +114,6 @@ def _prepare(root: Any, target: Format, job: Job, watch: Watch) -> _Prepared:
     def expected() -> Any:
         if not described.left_out:
             return root
-        return restore(described.note, {entry.name: entry.tensor for entry in described.entries}, job.limits)
+        return restore(described.note, {entry.name: entry.alone() for entry in described.entries}, job.limits)
 
     return _Prepared(planned.nbytes, write, expected, described.left_out, described.unreached)

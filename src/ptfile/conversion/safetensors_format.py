@@ -41,6 +41,11 @@ def allows(name: str) -> bool:
     return name != METADATA
 
 
+def one_name(name: str) -> str:
+    """What is equal for names of which a file has one only."""
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class SafetensorsFile:
     """A file that is laid out and not written yet."""

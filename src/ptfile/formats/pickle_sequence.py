@@ -35,6 +35,8 @@ class CutPickle:
     data: bytes
     start: int
     """Where it stands in the part of the source that it was cut from."""
+    rest: int
+    """Bytes from there to the end of that part."""
     limits: Limits
     fault: PtfileError | None = None
 
@@ -119,8 +121,8 @@ class PickleSequence:
                 # Found again, with what comes before it, when the pickle is run.
                 end, fault = len(self._ahead), error
                 break
-        start = self.position
-        return CutPickle(self._consume(end), start - self._start, self._limits, fault)
+        start, rest = self.position, self.rest
+        return CutPickle(self._consume(end), start - self._start, rest, self._limits, fault)
 
     def take(self, length: int) -> bytes:
         """The next bytes. Raises FormatError if there are not as many."""

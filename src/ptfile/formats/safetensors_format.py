@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import FormatError, LimitError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.ranges import Ranges, check_little_endian_machine
@@ -28,6 +26,9 @@ from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Run, Storage
 from ptfile.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 LENGTH_SIZE = 8
 _PIECE = 1 << 20

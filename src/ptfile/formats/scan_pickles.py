@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,7 +27,7 @@ from ptfile.machine.opcodes import BY_CODE, CutOffError
 from ptfile.machine.policy import Meaning, Policy
 from ptfile.machine.recorder import MOST_FINDINGS, Finding, Recording, record, unread
 from ptfile.machine.sketch import shortened
-from ptfile.machine.sweep import names_from, opcodes_from
+from ptfile.machine.sweep import looks_up, may_stray, names_from, opcodes_from
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
@@ -140,8 +141,8 @@ def may_begin(head: bytes) -> bool:
         find_end(head)
     except CutOffError:
         return True
-    except FormatError:  # only a name before that is of interest
-        return any(True for _ in names_from(head, 0))
+    except FormatError:  # only a name before that is of interest, or another way to go on
+        return may_stray(head, sys.maxsize) or any(True for _ in names_from(head, 0))
     return True
 
 
@@ -193,9 +194,12 @@ def _is_pickle(cut: CutPickle, found: Recording, behind: tuple[Finding, ...]) ->
     if _PROTO.match(data):
         if found.ended or found.names or behind or isinstance(found.fault, CutOffError) or data[2] == _FRAME:
             return True
-        return sum(1 for _ in islice(opcodes_from(data, 0), _FEW_OPCODES)) == _FEW_OPCODES
+        few = sum(1 for _ in islice(opcodes_from(data, 0), _FEW_OPCODES)) < _FEW_OPCODES
+        return not few or may_stray(data, cut.rest)
     known = any(finding.does for finding in (*found.findings, *behind))
     if known or (found.names and (found.ended or found.calls)):
+        return True
+    if may_stray(data, cut.rest) or looks_up(data):
         return True
     # Where its opcodes go on to a STOP, and one names something, some reader might run it whatever else is wrong.
     return cut.fault is None and any(True for _ in names_from(data, 0))

@@ -9,10 +9,10 @@ from ptfile.containers.zip_structs import STORED
 from ptfile.containers.zip_writer import ZipWriter
 from ptfile.formats.feeding import Feed, MakeFeed, Whole
 from ptfile.formats.rebuild import plain_tensors
+from ptfile.formats.reducers import REDUCERS
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.vocabulary import REDUCERS
-from ptfile.formats.zip_format import ZipSave, root_for_path
 from ptfile.formats.zip_records import StoredBytes
+from ptfile.formats.zip_saving import ZipSave, root_for_path
 from ptfile.sources import LocalSource
 from ptfile.sources.base import cut_off
 from ptfile.tensors.storage import Storage

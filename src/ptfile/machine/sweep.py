@@ -15,19 +15,48 @@ _TEXTS = frozenset({"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"})
 _PYTHON2_TEXTS = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_PUSH_TEXTS = _TEXTS | _PYTHON2_TEXTS | _GETS
 
 
 def names_from(data: bytes, start: int) -> Iterator[tuple[int, str, str]]:
     """(position, module, name) of each name from the opcode at `start` on."""
     texts = _Texts()
-    for position, opcode, argument in opcodes_from(data, start):
+    for position, _, opcode, argument in opcodes_from(data, start):
         named = texts.name(opcode, argument)
         if named is not None:
             yield position, *named
 
 
-def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, str, Argument]]:
-    """(position, opcode, argument) up to where no opcode can be read, over STOP too."""
+def may_stray(data: bytes, size: int) -> bool:
+    """Whether CPython's unpickler may go on elsewhere than at the next opcode. Where a frame ends inside an opcode, it
+    does when it reads from a file, though not from memory: the rest of the frame is lost to it.
+
+    size: of the file, from `data` on. It takes no frame that is longer.
+    """
+    frame_end = end = 0
+    for position, end, opcode, argument in opcodes_from(data, 0):
+        if position < frame_end and (frame_end < end or opcode in ("FRAME", "STOP")):
+            return opcode != "STOP" or end < frame_end
+        if opcode == "FRAME" and isinstance(argument, int) and argument:
+            frame_end = end + argument
+            if frame_end > size:
+                return False
+    # An argument that cannot be read here may well be read behind the frame.
+    return end < min(frame_end, len(data)) and data[end] in BY_CODE
+
+
+def looks_up(data: bytes) -> bool:
+    """Whether STACK_GLOBAL stands behind two texts, or one that is there twice. Which name it then is takes a stack."""
+    texts = 0
+    for _, _, opcode, _ in opcodes_from(data, 0):
+        if opcode == "STACK_GLOBAL" and texts >= 2:
+            return True
+        texts += opcode in _PUSH_TEXTS or (opcode == "DUP" and texts > 0)
+    return False
+
+
+def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, int, str, Argument]]:
+    """(position, end, opcode, argument) up to where no opcode can be read, over STOP too."""
     position = start
     while position < len(data):
         opcode = BY_CODE.get(data[position])
@@ -40,7 +69,7 @@ def opcodes_from(data: bytes, start: int) -> Iterator[tuple[int, str, Argument]]
                 argument, end = opcode.read(data, end)
             except FormatError:
                 return
-        yield position, opcode.name, argument
+        yield position, end, opcode.name, argument
         position = end
 
 

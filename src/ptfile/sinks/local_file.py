@@ -21,6 +21,7 @@ from ptfile.sinks.base import CopyingSink, can_sync, write_zeros
 from ptfile.sinks.copying import copy_some
 from ptfile.sinks.folder import Folder
 from ptfile.sinks.leftovers import sweep, temporary_name
+from ptfile.sinks.small_file import replace_small_file
 from ptfile.sinks.space import check_room, explained
 from ptfile.sinks.write_back import WriteBack
 
@@ -75,6 +76,13 @@ class FileSink(CopyingSink):
         self._position = 0
         self.name = os.fspath(path)
         self._process = os.getpid()  # the last: from here on there may be something to clean up
+
+    def put(self, content: Buffer) -> None:
+        """Write a small file, all at once, instead of entering this. Raises OSError."""
+        if self._fsync or not replace_small_file(self.name, content):
+            with self:
+                self.expect(len(content))
+                self.write(content)
 
     def __enter__(self) -> Self:
         try:
@@ -165,7 +173,7 @@ class FileSink(CopyingSink):
 
     def __del__(self) -> None:
         # An interrupt can come on the way into `__exit__` or inside `_abort`. A forked child leaves it to its parent.
-        if getattr(self, "_process", None) == os.getpid() and (self._file >= 0 or self._temporary is not None):
+        if (self._file >= 0 or self._temporary is not None) and self._process == os.getpid():
             self._abort()
 
     def _moved(self, length: int) -> None:

@@ -54,4 +54,5 @@ def _open_url(url: str, options: StorageOptions) -> Sink:
         return ObjectSink(url, options)
     with needs_fsspec(url):
         from ptfile.sinks.fsspec_file import FsspecSink
-    return FsspecSink(url, options)
+        from ptfile.sinks.hub_file import HubSink
+    return HubSink(url, options) if scheme_of(url) == "hf" else FsspecSink(url, options)

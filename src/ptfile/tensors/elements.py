@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.tensors import dtypes
 from ptfile.tensors.quantized import PER_BYTE, QuantizedTensor
 from ptfile.tensors.reach import reached
 from ptfile.tensors.storage import Bytes, Storage
 from ptfile.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 PIECE = 4 << 20
 """Bytes that are in memory at a time, unless elements do not lie row by row: then all that the tensor spans are."""
@@ -78,7 +79,8 @@ def _canonical(piece: Bytes, tensor: Tensor) -> Bytes:
 
 def _with_flags(piece: Bytes, tensor: Tensor, unit: int) -> Bytes:
     """Conjugated: the sign of each imaginary part is turned; negated: that of every number."""
-    if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+    if unit == 1 or not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
+        # Of the 8-bit floats some have no sign, and some have NaN where the negative zero would be.
         return np.negative(piece.view(tensor.dtype.numpy)).view(np.uint8)
     parts = piece.copy().view(f"u{unit}")
     sign = parts.dtype.type(1 << (8 * unit - 1))

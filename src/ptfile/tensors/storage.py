@@ -10,9 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
 from ptfile.tensors.blocks import NEAR
@@ -20,12 +18,13 @@ from ptfile.tensors.blocks import NEAR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    import numpy.typing as npt
     import torch
 
     from ptfile._types import Buffer
     from ptfile.tensors.dtypes import DType
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 """A 1-D array of bytes."""
 Run: TypeAlias = tuple[int, int]
 """The first of some bytes, counted from the start of a storage, and the one behind the last."""
@@ -269,6 +268,10 @@ class Storage:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.data, self.device))
+
+
+UntypedStorage = Storage
+"""PyTorch's name for it, which is the public one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

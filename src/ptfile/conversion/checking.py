@@ -91,12 +91,15 @@ class _Sums(Digester):
         super().__init__(file_size)
         self._known = known
 
-    def of_elements(self, tensor: Tensor | QuantizedTensor) -> bytes:
+    def hash_of_elements(self, tensor: Tensor | QuantizedTensor) -> bytes:
         crc = None if isinstance(tensor, QuantizedTensor) else self._known.get(_key(tensor, run_of(tensor)))
-        if crc is None:  # some bytes of a storage that was read to its end, so that its checksum is right
-            crc = 0
-            for piece in self.counted(element_bytes(tensor)):
-                crc = isal_zlib.crc32(piece, crc)
+        return super().hash_of_elements(tensor) if crc is None else crc.to_bytes(4, "little")
+
+    def of_elements(self, tensor: Tensor | QuantizedTensor) -> bytes:
+        """The CRC-32 of some bytes of a storage that has been read to its end, so that its checksum is right."""
+        crc = 0
+        for piece in self.counted(element_bytes(tensor)):
+            crc = isal_zlib.crc32(piece, crc)
         return crc.to_bytes(4, "little")
 
 

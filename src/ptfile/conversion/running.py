@@ -48,16 +48,19 @@ def run(job: Job, progress: Progress | None) -> Conversion:
         message = f"to is {target!r}: it must be 'pt', 'safetensors' or 'npz'"
         raise ValueError(message)
     watch = Watch(progress, compares=job.verify)
-    with open_source(job.src, mmap=False, storage_options=job.storage_options) as source, located(file=source.name):
-        with paused_collector():
-            opened = read_tree(source, job.limits, job.text)
-            prepared = _prepare(opened.root, target, job, watch)
+    with (
+        open_source(job.src, mmap=False, storage_options=job.storage_options) as source,
+        located(file=source.name),
+        paused_collector(),
+    ):
+        opened = read_tree(source, job.limits, job.text)
+        prepared = _prepare(opened.root, target, job, watch)
         watch.total = prepared.nbytes * (2 if job.verify else 1)
         with open_sink(job.dst, small_pages=True, storage_options=job.storage_options) as sink:
             prepared.write(sink)
             again = sink.unfinished if job.verify and isinstance(sink, FileSink) else None
             if again is not None:
-                with LocalSource(again) as written, located(file=out), paused_collector():
+                with LocalSource(again) as written, located(file=out):
                     found = read_tree(written, job.limits, job.text)
                     compare(prepared.expected(), found, watch, written.size)
         watch.finish()

@@ -11,12 +11,14 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ptfile.containers.zip_directory import Record
 from ptfile.containers.zip_reader import ZipReader
+from ptfile.containers.zip_runs import SMALL
 from ptfile.containers.zip_structs import STORED
 from ptfile.containers.zip_writer import Layout, ZipWriter, plan
 from ptfile.conversion.placing import Entry
@@ -105,14 +107,19 @@ def npy_head(tensor: Tensor, *, bits: bool = False) -> bytes:
 
     bits: whether elements that numpy itself has no type for shall be integers; else they are an UnsupportedError.
     """
-    element = _numpy_type(tensor.dtype)
+    return _npy_head(tensor.dtype, tensor.shape, bits)
+
+
+@lru_cache(maxsize=100)
+def _npy_head(dtype: DType, shape: tuple[int, ...], bits: bool) -> bytes:
+    element = _numpy_type(dtype)
     if element is None and not bits:
-        fix = "Have it converted: dtype='float32', --dtype float32" if tensor.dtype.is_floating_point else ""
-        raise UnsupportedError(f"numpy itself has no elements of {tensor.dtype}", fix=fix)
+        fix = "Have it converted: dtype='float32', --dtype float32" if dtype.is_floating_point else ""
+        raise UnsupportedError(f"numpy itself has no elements of {dtype}", fix=fix)
     said = {
-        "descr": np.lib.format.dtype_to_descr((element or np.dtype(f"u{tensor.dtype.itemsize}")).newbyteorder("<")),
+        "descr": np.lib.format.dtype_to_descr((element or np.dtype(f"u{dtype.itemsize}")).newbyteorder("<")),
         "fortran_order": False,
-        "shape": tensor.shape,
+        "shape": shape,
     }
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, said)
@@ -203,6 +210,10 @@ def _tensor(reader: ZipReader, record: Record, named: Any) -> Tensor:
 def _start_of(reader: ZipReader, record: Record) -> bytes:
     if record.method != STORED:
         return bytes(reader.read(record)[:_LARGEST_HEAD])
+    if record.size <= SMALL:  # those that lie together are read together
+        content = bytearray(record.size)
+        reader.read_into(record, memoryview(content))
+        return bytes(content)
     return bytes(reader.source.read(reader.locate(record), min(record.size, _LARGEST_HEAD)))
 
 
@@ -212,6 +223,13 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 def _parse(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Shape, whether it is in Fortran order, dtype, and the length of the header, of a .npy file."""
+    # Many arrays have the same header, and numpy takes its time for one. Version 1 says how long it is in two bytes.
+    end = 10 + int.from_bytes(head[8:10], "little") if head[6:8] == b"\1\0" else len(head)
+    return _parse_header(head[:end])
+
+
+@lru_cache(maxsize=100)
+def _parse_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     buffer = io.BytesIO(head)
     try:
         read_header = _HEADERS[np.lib.format.read_magic(buffer)]

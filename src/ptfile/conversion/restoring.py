@@ -261,6 +261,13 @@ class _Maker:
         return made
 
     def _make_tensor(self, said: list[Any]) -> Tensor:
+        if len(said) == 2:
+            _, name = _typed(said, str, str)
+            if name not in self.used:  # as nearly always: it is as it came from the file
+                tensor = _named(name, self._tensors)
+                self.used.add(name)
+                self._met.append(tensor)
+                return tensor
         tensor = self._view(said, {"grad", "parameter", "view"})
         options = said[2] if len(said) == 3 else {}
         if not all(type(options.get(name, False)) is bool for name in ("grad", "parameter")):

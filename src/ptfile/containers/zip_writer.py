@@ -180,14 +180,17 @@ class ZipWriter:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
 
-    def copy(self, file: int, offset: int, crc: int) -> bool:
+    @property
+    def can_copy(self) -> bool:
+        """Whether there is `copy`."""
+        return isinstance(self._sink, CopyingSink)
+
+    def copy(self, file: int, offset: int, crc: int) -> None:
         """Write the next record from the bytes of an open file, whose CRC is taken on trust.
 
-        Returns False, and writes nothing, if the sink cannot do that. Raises OSError, and EOFError if the file has not
-        as many bytes.
+        Raises OSError, and EOFError if the file has not as many bytes.
         """
-        if not isinstance(self._sink, CopyingSink):
-            return False
+        assert isinstance(self._sink, CopyingSink)
         record = self._next()
         self._gather(record.header)
         self._flush()
@@ -195,7 +198,6 @@ class ZipWriter:
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
-        return True
 
     def reserve(self) -> None:
         """Leave room for the bytes of the next record. Its CRC is 0: not computed."""

@@ -243,7 +243,7 @@ class ZipRecords:
         That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in STORAGES)
-        records = [record for name, record in self._records.items() if not name.startswith(storages)]
+        records = [self._records[name] for name in self._records if not name.startswith(storages)]
         soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
         self._zip.will_read(record.header_offset for record in soon)
         for record in records:
@@ -286,6 +286,11 @@ class StoredBytes(NamedTuple):
     def offset(self) -> int:
         """Where the record begins, from the start of the file."""
         return self.record.header_offset
+
+    @property
+    def crc(self) -> int | None:
+        """The CRC-32 of the bytes as they are read, if the file has it."""
+        return self.record.crc if self.unit == 1 and (self.record.crc or not self.record.size) else None
 
     @property
     def start(self) -> int:

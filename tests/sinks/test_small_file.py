@@ -218,3 +218,12 @@ def test_a_small_save_is_the_same_file_as_one_written_piece_by_piece(
 
     files = there(tmp_path)
     assert files["archive.at_once"] == files["archive.in_pieces"] == at_once.getvalue() == in_pieces.getvalue()
+
+
+@pytest.mark.parametrize("alignment", [0, -64])
+def test_what_cannot_be_laid_out_is_said_before_anything_is_written(tmp_path: Path, alignment: int) -> None:
+    """Also where it is written later, by another thread."""
+    for save in (ptfile.save, ptfile.save_async):
+        with pytest.raises(ValueError, match="alignment"):
+            save(ptfile.arange(5), tmp_path / "model.pt", storage_alignment=alignment)
+    assert there(tmp_path) == {}

@@ -25,6 +25,8 @@ SMALL = 4 << 10
 _FIRST, _MOST = 64, 8_192
 """Records in a run: each has twice as many as the one before, as long as they are asked for in order."""
 _MOST_BYTES = 4 << 20
+_FEW = 8
+"""Records that are not worth a run: large ones stand between them."""
 
 _HEADER = [
     ("signature", "<u4"), ("needed", "<u2"), ("flags", "<u2"), ("method", "<u2"), ("time", "<u4"), ("crc", "<u4"),
@@ -74,9 +76,11 @@ class Runs:
         start = self._offsets[first]
         ends = (*self._offsets[first + 1 : first + 1 + self._count], self._end)
         ends = tuple(takewhile(lambda end: end - start <= _MOST_BYTES, ends[: self._count]))
-        self._behind = first + max(len(ends), 1)
-        records = self._in_order[first : first + len(ends)]
-        if not records:
+        records = list(takewhile(lambda record: record.size <= SMALL, self._in_order[first : first + len(ends)]))
+        ends = ends[: len(records)]
+        self._behind = first + max(len(records), 1)
+        if len(records) < _FEW:
+            self._contents = {}
             return
         data = self._source.read(start, ends[-1] - start)
         heads = np.array(self._offsets[first : first + len(ends)]) - start

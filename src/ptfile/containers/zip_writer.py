@@ -115,28 +115,6 @@ def _plan(root: str, records: Sequence[tuple[str, int]], alignment: int) -> Layo
 _plan_few = functools.lru_cache(maxsize=16)(_plan)
 
 
-def small_file(layout: Layout, payloads: Iterable[Buffer], checksums: list[int], *, checksum: bool = True) -> bytes:
-    """All of a file without zip64 records, in memory: what `ZipWriter` writes, in half its time.
-
-    payloads: bytes for each record of the layout. checksums: gets the CRC-32 of each, for the next payload may depend
-    on it; with `checksum` off they are all 0. Raises ValueError unless there are as many bytes as planned.
-    """
-    crc32, pack, place_crc = isal_zlib.crc32, zs.DESCRIPTOR.pack, zs.CRC.pack_into
-    parts: list[Buffer] = []
-    directory = bytearray(layout.directory)
-    for record, payload in zip(layout.records, payloads, strict=True):
-        size = record.size
-        if len(payload) != size:
-            raise ValueError(f"record {record.name!r} was planned with {size} bytes and has {len(payload)}")
-        crc = crc32(payload) if checksum else 0
-        checksums.append(crc)
-        parts.append(record.header)
-        if size:
-            parts += (payload, pack(zs.DESCRIPTOR_SIGNATURE, crc, size, size))
-            place_crc(directory, record.entry_offset + zs.CENTRAL_CRC, crc)
-    return b"".join((*parts, directory, layout.end))
-
-
 class ZipWriter:
     """Writes the payloads of a layout, in its order, and then the directory.
 
@@ -202,14 +180,17 @@ class ZipWriter:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
 
-    def copy(self, file: int, offset: int, crc: int) -> bool:
+    @property
+    def can_copy(self) -> bool:
+        """Whether there is `copy`."""
+        return isinstance(self._sink, CopyingSink)
+
+    def copy(self, file: int, offset: int, crc: int) -> None:
         """Write the next record from the bytes of an open file, whose CRC is taken on trust.
 
-        Returns False, and writes nothing, if the sink cannot do that. Raises OSError, and EOFError if the file has not
-        as many bytes.
+        Raises OSError, and EOFError if the file has not as many bytes.
         """
-        if not isinstance(self._sink, CopyingSink):
-            return False
+        assert isinstance(self._sink, CopyingSink)
         record = self._next()
         self._gather(record.header)
         self._flush()
@@ -217,7 +198,6 @@ class ZipWriter:
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
-        return True
 
     def reserve(self) -> None:
         """Leave room for the bytes of the next record. Its CRC is 0: not computed."""

@@ -288,6 +288,11 @@ class StoredBytes(NamedTuple):
         return self.record.header_offset
 
     @property
+    def crc(self) -> int | None:
+        """The CRC-32 of the bytes as they are read, if the file has it."""
+        return self.record.crc if self.unit == 1 and (self.record.crc or not self.record.size) else None
+
+    @property
     def start(self) -> int:
         """Where the bytes begin, from the start of the file."""
         return self.reader.locate(self.record)

@@ -36,6 +36,14 @@ _PIECE = 1 << 20
 class Origin(Protocol):
     """Where the bytes of a storage that has not been read come from."""
 
+    @property
+    def offset(self) -> int:
+        """Where they are in their file, by which those who read many storages put them in order."""
+
+    @property
+    def crc(self) -> int | None:
+        """Their CRC-32, with which `pieces` compares them; None: nobody knows it."""
+
     def pieces(self) -> Iterator[Bytes]:
         """All of them, from front to back, none of which is kept. Raises FormatError, at the end, if they are wrong."""
 
@@ -178,6 +186,11 @@ class Storage:
         if self._origin is not None:
             return self._origin.pieces()
         return (self.peek(start, min(start + _PIECE, self._nbytes)) for start in range(0, self._nbytes, _PIECE))
+
+    def read(self) -> Bytes:
+        """All bytes at once. A storage that has not been read stays so, and what can be checked is."""
+        fetch = self._fetch
+        return self.data if self._data is not None or fetch is None else fetch()
 
     def is_read_in_parts(self, nbytes: int) -> bool:
         """Whether so many of its bytes are read without the others: it is in a file, large, and that is not all."""

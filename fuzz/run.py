@@ -66,7 +66,9 @@ def _fuzz(name: str, seconds: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["ptfile"]):
-        import ptfile  # noqa: F401  (to be watched by the fuzzer, it has to be imported in here first)
+        from tests.everything import import_all
+
+        import_all()  # to be watched by the fuzzer, it has to be imported in here first
     from fuzz.seeds import inputs, write
     from fuzz.targets import CORPUS, TARGETS
 

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 import ml_dtypes
 import numpy as np
-
-import ptfile.tensors.text
+from tests.everything import import_all
 
 FORBIDDEN = (
     "import", "exec", "compile", "open", "code.__new__", "function.__new__", "pickle.find_class", "marshal.", "ctypes.",
@@ -20,8 +19,9 @@ FORBIDDEN = (
 )  # fmt: skip
 """Audit events, or how their names begin, that no file may cause."""
 
-WARM = (encodings.cp437, encodings.raw_unicode_escape, unicodedata, ml_dtypes, np.ma, ptfile.tensors.text)
+WARM = (encodings.cp437, encodings.raw_unicode_escape, unicodedata, ml_dtypes, np.ma)
 """What is imported when it is first needed, whatever the file."""
+import_all()
 
 _armed = False
 _installed = False

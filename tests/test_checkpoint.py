@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import ptfile
-from ptfile.formats.zip_format import ZipOptions, ZipSave
+from ptfile.formats.zip_saving import ZipOptions, ZipSave
 from ptfile.machine.inert import InertRecord
 from ptfile.sinks import FileSink
 from ptfile.sources import LocalSource

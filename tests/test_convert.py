@@ -642,7 +642,7 @@ print(peak() - before)
 @pytest.mark.parametrize("to", [*OTHERS, "pt"])
 def test_memory_does_not_grow_with_the_file(to: str, tmp_path: Path) -> None:
     """A quarter of a gigabyte, of which the disk has nothing, goes through a few megabytes."""
-    from ptfile.formats.zip_format import ZipOptions, ZipSave
+    from ptfile.formats.zip_saving import ZipOptions, ZipSave
 
     with FileSink(tmp_path / "x.pt") as sink:
         tensors = {name: ptfile.UntypedStorage.deferred(64 * MIB, None) for name in "abcd"}

@@ -17,7 +17,7 @@ import pytest
 
 import ptfile
 from ptfile.errors import FormatError, UnsupportedError
-from ptfile.formats.zip_format import ZipOptions, ZipSave
+from ptfile.formats.zip_saving import ZipOptions, ZipSave
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import InertName
 from ptfile.sinks import FileSink, copying

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.util
@@ -11,7 +12,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -30,7 +30,18 @@ def imported_by(statement: str) -> set[str]:
     """The packages that a fresh interpreter has after a statement."""
     script = f"{statement}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
-    return {name.partition(".")[0] for name in json.loads(result.stdout)}
+    return {name.partition(".")[0] for name in json.loads(result.stdout.splitlines()[-1])}
+
+
+def test_type_checkers_are_told_what_there_is() -> None:
+    """`__init__.pyi` has every name of the package, from the module that it comes from, and no other."""
+    stub = ast.parse(Path(ptfile.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    told = {alias.name: (node.module, alias.asname) for node in imports for alias in node.names}
+    lists = [ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign)]
+
+    assert told == {name: (f"ptfile.{module}", None) for name, module in vars(ptfile)["_HOMES"].items()}
+    assert lists == [sorted(ptfile.__all__, key=_place)]
 
 
 def _place(name: str) -> tuple[bool, list[tuple[str, int]]]:
@@ -39,28 +50,43 @@ def _place(name: str) -> tuple[bool, list[tuple[str, int]]]:
     return name[0].islower(), [(text, int(number or -1)) for text, number in parts]
 
 
-def test_all_is_sorted_and_complete() -> None:
-    """`__all__` is every public name of the package that is no module, in order."""
-    visible = {
-        name for name, value in vars(ptfile).items() if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
-
-    assert sorted(ptfile.__all__, key=_place) == ptfile.__all__
-    assert set(ptfile.__all__) == visible
+@pytest.mark.parametrize("name", ptfile.__all__)
+def test_every_name_is_there(name: str) -> None:
+    """It can be asked for, is the same each time, and completion shows it."""
+    assert getattr(ptfile, name) is getattr(ptfile, name)
+    assert dir(ptfile).count(name) == 1
 
 
-def test_importing_it_imports_no_framework_and_no_extra() -> None:
-    """PyTorch, the command line's packages and those of the tests wait until someone asks for them."""
-    unwanted = {"torch", "jax", "click", "rich", "safetensors", "obstore", "fsspec", "dill", "cloudpickle", "ml_dtypes"}
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    """As of any module; `from ptfile import numpy` finds the module of that name behind it."""
+    with pytest.raises(AttributeError, match="module 'ptfile' has no attribute 'lod'"):
+        ptfile.lod  # type: ignore[attr-defined]
 
-    assert imported_by("import ptfile") & (unwanted | {"numpy"}) == {"numpy"}
+
+def test_importing_it_imports_nothing_else() -> None:
+    """No dependency, and not even the larger part of Python's own library: that waits until something is asked for."""
+    assert imported_by("import ptfile") - imported_by("pass") == {"ptfile"}
+
+
+def test_looking_into_a_checkpoint_imports_no_numpy(tmp_path: Path) -> None:
+    """Names, dtypes and shapes take no arrays; nor does listing them for a pipe take a package for terminals."""
+    path = str(tmp_path / "model.pt")
+    ptfile.save({"weight": ptfile.zeros(2, 3), "epoch": 7, "loss": [0.5, 0.25]}, path)
+
+    assert "numpy" not in imported_by(f"import ptfile; ptfile.inspect({path!r})")
+    for command in ("ls", "info"):
+        ran = imported_by(f"from ptfile.cli import main; main([{command!r}, {path!r}])")
+        assert "click" in ran
+        assert ran.isdisjoint({"numpy", "rich"})
 
 
 def test_saving_and_loading_imports_no_framework() -> None:
-    """Nor does the main job need PyTorch, though it be installed."""
+    """The main job needs neither PyTorch nor any extra, though they be installed."""
     job = "import io, ptfile\nb = io.BytesIO()\nptfile.save(ptfile.zeros(3), b)\nb.seek(0)\nptfile.load(b)"
 
-    assert imported_by(job).isdisjoint({"torch", "jax", "click", "rich"})
+    unwanted = {"torch", "jax", "click", "rich", "safetensors", "obstore", "fsspec", "dill", "cloudpickle", "ml_dtypes"}
+
+    assert imported_by(job).isdisjoint(unwanted)
 
 
 @pytest.mark.parametrize("name", MODULES)

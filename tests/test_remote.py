@@ -265,7 +265,7 @@ class TestSameAsOnTheDisk:
         result = run("ls", web.url("/none.pt?sig=SECRET"))
 
         assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr == f"ptfile: {web.url('/none.pt?…')}: there is no such object or bucket\n"
+        assert result.stderr == f"ptfile: {web.url('/none.pt?…')}: there is no such file\n"
 
 
 class TestS3:

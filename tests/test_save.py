@@ -17,7 +17,7 @@ import pytest
 import ptfile
 from ptfile import _save
 from ptfile._types import Buffer
-from ptfile.formats.zip_format import ZipOptions, ZipSave
+from ptfile.formats.zip_saving import ZipOptions, ZipSave
 from ptfile.sinks import local_file
 
 if TYPE_CHECKING:

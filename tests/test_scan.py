@@ -352,6 +352,8 @@ def test_any_cut_or_changed_file_gives_a_report(path: Path) -> None:
 WATCHED = """
 import io, json, sys
 import ptfile
+from tests.everything import import_all
+import_all()
 import gzip, bz2, lzma, encodings.cp437, encodings.latin_1, encodings.unicode_escape, encodings.raw_unicode_escape
 bodies = [bytes.fromhex(body) for body in json.load(sys.stdin)]
 ptfile.scan(io.BytesIO(bodies[0]))
@@ -397,6 +399,7 @@ def test_nothing_is_imported_run_or_opened(tmp_path: Path) -> None:
         input=json.dumps([body.hex() for body in data]),
         capture_output=True,
         encoding="utf-8",
+        cwd=Path(__file__).parents[1],
         check=False,
     )
     assert done.returncode == 0, done.stderr

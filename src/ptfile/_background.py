@@ -17,8 +17,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
+from ptfile._lazy import np
 from ptfile._memory import available
 from ptfile._types import Buffer, Path, Writable
 from ptfile.sinks import Sink

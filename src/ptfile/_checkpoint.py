@@ -21,7 +21,7 @@ from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import MemorySource, StreamSource, lasting_path, open_source
-from ptfile.stores.urls import StorageOptions
+from ptfile.stores.urls import StorageOptions, is_url, secrets_in
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Storage
 
@@ -68,7 +68,11 @@ class Checkpoint(Mapping[str, Any]):
             raise
         path = lasting_path(f)
         self._again: Callable[[], Checkpoint] | None = None
+        self._secrets: list[str] = []
+        """What in the URL or in the options is not to be in a pickle."""
         if path is not None:
+            if is_url(path):
+                self._secrets = secrets_in(path, storage_options)
             options: dict[str, Any] = {"mmap": mmap, "unknown": unknown, "text": text, "limits": limits}
             self._again = partial(Checkpoint, path, map_location, **options, storage_options=storage_options)
 
@@ -155,8 +159,8 @@ class Checkpoint(Mapping[str, Any]):
         return {exact(leaf.path): leaf.value for leaf in reversed(self._named.values())}
 
     def __getitem__(self, name: str) -> Any:
-        leaves = self._leaves
-        return leaves[name] if name in leaves else self._by_exact_name[name]
+        leaf = self._named.get(name)
+        return self._by_exact_name[name] if leaf is None or leaf.is_aside else leaf.value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._leaves)
@@ -181,6 +185,12 @@ class Checkpoint(Mapping[str, Any]):
     def __reduce__(self) -> tuple[Callable[[], Checkpoint], tuple[()]]:
         if self._again is None:
             message = f"a checkpoint in a {self._source.name} cannot be pickled: open it by its path"
+            raise TypeError(message)
+        if self._secrets:
+            message = (
+                f"{self._source.name} was opened with credentials ({', '.join(self._secrets)}), which a pickle would "
+                "hold: leave them to the environment, or open it anew where it is wanted"
+            )
             raise TypeError(message)
         return self._again, ()
 

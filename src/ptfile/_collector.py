@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """No garbage collection in here, if there is any outside.
+class paused_collector:  # noqa: N801  (it is called as a function is)
+    """A context: no garbage collection in here, if there is any outside.
 
     It would go through all objects of the checkpoint again and again while they are made, to find that none is garbage.
     """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+
+    __slots__ = ("_was_on",)
+
+    def __enter__(self) -> None:
+        self._was_on = gc.isenabled()
+        if self._was_on:
+            gc.disable()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if self._was_on:
+            gc.enable()

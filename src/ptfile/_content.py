@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
+from ptfile._lazy import np
 from ptfile.errors import UnsupportedError
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import Global, InertName

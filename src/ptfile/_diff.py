@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ptfile._checkpoint import open as open_checkpoint
 from ptfile._digest import content_hash
+from ptfile._lazy import np
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader

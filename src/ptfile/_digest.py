@@ -21,6 +21,7 @@ from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, announce, open_source
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.elements import element_bytes
+from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.storage import Bytes
 from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
@@ -30,6 +31,7 @@ VERSION = "ptfile1"
 _WITHOUT_CHECKSUMS = ("legacy", "tar", "safetensors")
 _SHOWN_AGAIN = 16
 """How often, all in all, the bytes of a file may be hashed: tensors that overlap show them more than once."""
+_STRIDED = frozenset({Parameter, Tensor})
 _DEFAULT_LIMITS = Limits()
 
 
@@ -90,6 +92,26 @@ def _verify(source: Source, limits: Limits) -> None:
         container.check(record)
 
 
+def _row(part: bytes) -> bytes:
+    """A part after its length, so that no two rows of parts are the same bytes."""
+    return len(part).to_bytes(8, "little") + part
+
+
+def _before_elements(tensor: Tensor) -> hashlib._Hash:
+    """What is hashed of a tensor that has only atoms, a shape and elements inside, up to its elements."""
+    taken = parts(tensor)
+    head = _Open(tensor, taken, 0)
+    for part in taken.parts:
+        if type(part) is tuple:
+            shape = _Open(part, parts(part), 0)
+            for size in parts(part).parts:
+                shape.add(atom(size) or b"")
+            head.add(b"@" + shape.finish())
+        elif type(part) is not Elements:
+            head.add(atom(part) or b"")
+    return head.hash
+
+
 class _Open:
     """A value that is being hashed."""
 
@@ -106,8 +128,8 @@ class _Open:
         """The lowest level of a value that this one has inside again, up to its own."""
 
     def add(self, part: bytes) -> None:
-        """One part, after its length, so that no two rows of parts are the same bytes."""
-        self.hash.update(len(part).to_bytes(8, "little") + part)
+        """One part."""
+        self.hash.update(_row(part))
 
     def take(self, part: bytes) -> None:
         """The next part, or one of a set."""
@@ -136,6 +158,7 @@ class Digester:
         self._elements: dict[tuple[Any, ...], tuple[Any, bytes]] = {}
         self._stack: list[_Open] = []
         self._levels: dict[int, int] = {}
+        self._heads: dict[tuple[Any, ...], hashlib._Hash] = {}
 
     def digest(self, root: Any) -> bytes:
         whole = _Open(None, Parts("checkpoint", (root,)), 0)
@@ -156,13 +179,15 @@ class Digester:
 
     def _part(self, top: _Open, value: Any) -> bytes | None:
         """What a part counts as; None if it has to be gone into first."""
+        if type(value) in _STRIDED and value.python_side is None and value.device != "meta":
+            return b"@" + self._hash_of_strided(value)
         simple = atom(value)
         if simple is not None:
             return simple
         if isinstance(value, Raw):
             return b"bytes:" + value.data
         if type(value) is Elements:
-            return b"@" + self._hash_of_elements(value)
+            return b"@" + self.hash_of_elements(value.tensor)
         if id(value) in self._done:
             return b"@" + self._done[id(value)][1]
         level = self._levels.get(id(value))
@@ -170,6 +195,19 @@ class Digester:
             top.outermost = min(top.outermost, level)
             return b"^%d" % (len(self._stack) - level)
         return None
+
+    def _hash_of_strided(self, tensor: Tensor) -> bytes:
+        """The hash of a tensor with elements and nothing of Python's: the same as by way of the stack, but sooner.
+
+        There may be a hundred thousand, and what comes before the elements is the same for many of them.
+        """
+        facts = (type(tensor), tensor.dtype, tensor.shape, tensor.requires_grad)
+        head = self._heads.get(facts)
+        if head is None:
+            head = self._heads[facts] = _before_elements(tensor)
+        hashed = head.copy()
+        hashed.update(_row(b"@" + self.hash_of_elements(tensor)))
+        return hashed.digest()
 
     def _open(self, value: Any) -> None:
         level = len(self._stack)
@@ -186,8 +224,8 @@ class Digester:
             below.outermost = min(below.outermost, top.outermost)
         below.take(b"@" + made)
 
-    def _hash_of_elements(self, elements: Elements) -> bytes:
-        tensor = elements.tensor
+    def hash_of_elements(self, tensor: Tensor | QuantizedTensor) -> bytes:
+        """The hash of a tensor's elements, which are gone through once."""
         storage = tensor.untyped_storage()
         flags = (getattr(tensor, "is_conj", bool)(), getattr(tensor, "is_neg", bool)())
         key = (id(storage), tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride(), flags)

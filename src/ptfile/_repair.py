@@ -20,7 +20,7 @@ from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.salvage import BrokenZip, SalvagedStorage
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.zip_format import ZipSave, root_for_path
+from ptfile.formats.zip_saving import ZipSave, root_for_path
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.sinks import FileSink

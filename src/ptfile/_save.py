@@ -7,11 +7,12 @@ import pickle
 from typing import Any, Literal
 
 from ptfile._types import Path, Writable
-from ptfile.containers.zip_writer import ALIGNMENT
+from ptfile.containers.zip_structs import ALIGNMENT
 from ptfile.errors import UnsupportedError
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.reachable import ReachableStorages
-from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
+from ptfile.formats.writing import write_out
+from ptfile.formats.zip_saving import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import Sink, open_sink
 from ptfile.stores.urls import StorageOptions, is_file_url, local_path
 
@@ -74,8 +75,7 @@ def save(
         storages=storages, storage_alignment=storage_alignment, checksum=checksum, fsync=fsync,
         storage_options=storage_options,
     )  # fmt: skip
-    with sink:
-        prepared.write(sink)
+    write_out(prepared, sink)
 
 
 def prepare(

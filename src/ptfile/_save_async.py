@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ptfile._save import DEFAULT_PROTOCOL, prepare
 from ptfile._types import Path, Writable
-from ptfile.containers.zip_writer import ALIGNMENT
+from ptfile.containers.zip_structs import ALIGNMENT
 from ptfile.stores.urls import StorageOptions
 
 if TYPE_CHECKING:

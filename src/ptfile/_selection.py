@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable
 from types import EllipsisType
@@ -88,6 +87,8 @@ def _unknown(names: Collection[str], text: str) -> str:
     if inside:
         there = f"{len(inside)} names begin with {text}" if text else f"there are {len(inside)} names"
         return f"{there}: {_listed(inside)}"
+    import difflib  # for whoever mistypes a name
+
     candidates = list(names)[:_MOST_COMPARED]
     near = difflib.get_close_matches(text, candidates, _NEAR, 0.5)
     last = components(text)[-1]

@@ -5,12 +5,11 @@ It knows every kind of object that loading can make and what is inside it. Nothi
 
 from __future__ import annotations
 
-import argparse
+import sys
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ptfile._names import Attribute, Key, Path, Step, distinct, join
 from ptfile.errors import LimitError
@@ -37,8 +36,7 @@ _STRIDED = frozenset({Tensor, Parameter})
 _Steps: TypeAlias = "Iterator[tuple[Step, object]]"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A tensor or a value that is no container, at one of its places."""
 
     path: Path
@@ -124,13 +122,18 @@ def _is_leaf(value: object) -> bool:
     """
     if type(value) is InertRecord:
         return not any(True for _ in steps(value))
-    if isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
+    if _is_namespace(value):
         return not vars(value)
     if isinstance(value, Mapping):
         return not value
     if isinstance(value, (list, tuple, deque)):
         return all(type(item) in _PLAIN for item in value)
     return True
+
+
+def _is_namespace(value: object) -> bool:
+    argparse = sys.modules.get("argparse")  # if it was never imported, there can be none of its objects
+    return isinstance(value, types.SimpleNamespace) or (argparse is not None and isinstance(value, argparse.Namespace))
 
 
 def _holder(value: object) -> int:
@@ -146,7 +149,7 @@ def steps(value: object) -> _Steps:
     """The steps into an object and where they lead."""
     if type(value) is InertRecord:  # first, because it tells `isinstance` that it is something else
         yield from _inert_steps(value)
-    elif isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
+    elif _is_namespace(value):
         yield from _attributes(vars(value))
     elif isinstance(value, Mapping):
         yield from ((Key(key), item) for key, item in value.items())

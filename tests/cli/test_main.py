@@ -34,16 +34,16 @@ def run_without(package: str, *arguments: str) -> subprocess.CompletedProcess[st
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "x.pt"
-    ptfile.save(ptfile.zeros(1), path)
+    ptfile.save({"中": ptfile.zeros(1)}, path)
     return str(path)
 
 
 @pytest.mark.parametrize("package", ["click", "rich"])
 def test_without_the_extra_it_says_what_to_install(package: str, file: str) -> None:
-    """One line that names the command to run, and exit code 2."""
+    """One line that names the command to run, and exit code 2. (How wide a name is that is no ASCII, rich knows.)"""
     result = run_without(package, "ls", file)
 
-    assert (result.returncode, result.stdout) == (2, "")
+    assert result.returncode == 2
     assert result.stderr == "ptfile: the command line needs two more packages: pip install 'ptfile[cli]'\n"
 
 
@@ -57,10 +57,10 @@ def test_json_needs_no_rich(file: str) -> None:
 
 def test_a_missing_package_that_is_not_the_extras_is_not_hidden() -> None:
     """Any other broken installation shows itself."""
-    result = run_without("numpy", "--version")
+    result = run_without("isal", "ls", "model.pt")
 
     assert result.returncode == 1
-    assert "No module named 'numpy" in result.stderr
+    assert "No module named 'isal" in result.stderr
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

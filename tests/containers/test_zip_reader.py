@@ -10,7 +10,7 @@ import time
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +53,12 @@ def read_all(content: bytes, limits: Limits | None = None) -> dict[str, bytes]:
     return records
 
 
+def _put(file: BinaryIO, at: int, byte: int) -> None:
+    file.seek(at)
+    file.write(bytes([byte]))
+    file.flush()
+
+
 def written(contents: dict[str, bytes], *, checksum: bool = True) -> bytes:
     """A file of ptfile's own writer."""
     file = io.BytesIO()
@@ -62,6 +68,28 @@ def written(contents: dict[str, bytes], *, checksum: bool = True) -> bytes:
         writer.write(content)
     writer.finish()
     return file.getvalue()
+
+
+class Holes(StreamSink):
+    """A sink that leaves room as a hole in a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self._holes = file
+
+    def skip(self, length: int) -> None:
+        self._holes.seek(length, io.SEEK_CUR)
+
+
+def write_with_a_hole(path: Path, hole: int) -> None:
+    """A file of ptfile's own writer with as many bytes that are left out, and two small records behind them."""
+    layout = plan("archive", [("hole", hole), ("one", 100), ("two", 100)])
+    with path.open("wb") as file:
+        writer = ZipWriter(Holes(file), layout)
+        writer.reserve()
+        writer.write(b"1" * 100)
+        writer.write(b"2" * 100)
+        writer.finish()
 
 
 class TestHonestFiles:
@@ -86,25 +114,48 @@ class TestHonestFiles:
 
             assert [together.locate(record) for record in together.records.values()] == places
 
-    def test_of_a_mapped_file_the_same_headers_are_refused(self, tmp_path: Path) -> None:
-        """Whichever byte of one is changed; the record before it is found all the same."""
-        content = written({"one": b"1" * 100, "two": b"2" * 100})
-        path, start = tmp_path / "changed.pt", reader(content).records["archive/two"].header_offset
+    @pytest.mark.parametrize("hole", [100, 5 << 30])
+    def test_of_a_mapped_file_the_same_headers_are_refused(self, tmp_path: Path, hole: int) -> None:
+        """Whichever byte of one is changed, behind 4 GiB too; the record before it is found all the same."""
+        path = tmp_path / "changed.pt"
+        write_with_a_hole(path, hole)
+        with LocalSource(path) as unchanged:
+            honest = ZipReader(unchanged)
+            _, one, two = honest.records.values()
+            places = honest.locate(one), honest.locate(two)
         refused: dict[bool, list[int]] = {True: [], False: []}
-        for at in range(start, start + zs.LOCAL.size + len("archive/two") + zs.EXTRA.size):
-            path.write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
-            for source in (MappedSource(path), LocalSource(path)):
-                opened = ZipReader(source)
-                one, two = opened.records.values()
-                assert opened.locate(one) == reader(content).locate(one)
-                try:
-                    opened.locate(two)
-                except FormatError:
-                    refused[isinstance(source, MappedSource)].append(at)
-                source.close()
+        with path.open("r+b") as file:
+            for at in range(two.header_offset, places[1]):
+                file.seek(at)
+                byte = file.read(1)[0]
+                _put(file, at, byte ^ 0x55)
+                for source in (MappedSource(path), LocalSource(path)):
+                    with source:
+                        opened = ZipReader(source)
+                        assert opened.locate(one) == places[0]
+                        try:
+                            opened.locate(two)
+                        except FormatError:
+                            refused[isinstance(source, MappedSource)].append(at - two.header_offset)
+                _put(file, at, byte)
 
         assert refused[True] == refused[False]
         assert len(refused[True]) > 30
+
+    @pytest.mark.parametrize("hole", [100, 5 << 30])
+    def test_headers_of_a_mapped_file_are_looked_at_together(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hole: int
+    ) -> None:
+        """None by itself: of many tensors that would take longer than all the rest."""
+        path = tmp_path / "large.pt"
+        write_with_a_hole(path, hole)
+        with MappedSource(path) as source:
+            opened = ZipReader(source)
+            _, *records = opened.records.values()
+            opened.locate(records[0])
+            monkeypatch.setattr(LocalSource, "read", None)  # nothing more is read
+
+            assert [opened.locate(record) > record.header_offset for record in records] == [True, True]
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
     @pytest.mark.parametrize("wide", [False, True])

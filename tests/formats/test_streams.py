@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ptfile
-from ptfile.formats.zip_format import ZipOptions, ZipSave
+from ptfile.formats.zip_saving import ZipOptions, ZipSave
 from ptfile.sinks import FileSink
 from ptfile.tensors.storage import Storage
 from tests.formats.tar_file import checkpoint

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import ptfile
+from tests.everything import import_all
 from tests.hostile.case import LETTERS, Case, Loads
 from tests.hostile.sections import CASES
 from tests.hostile.ways import WAYS, expected
@@ -134,6 +135,7 @@ def _limit_time() -> None:
 
 def warm_up(way: str, folder: str) -> None:
     """Read an honest file, so that what is imported on first use is there."""
+    import_all()
     path = os.path.join(folder, "honest.pt")
     weight = ptfile.tensor([1.5, 2.5])
     value = {"weight": weight, "array": np.arange(3), "flags": ptfile.tensor([True]), "text": "é", "parts": [(1, 2)]}

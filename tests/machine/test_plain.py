@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import ptfile
 from ptfile.formats.rebuild import plain_tensors
+from ptfile.formats.reducers import REDUCERS
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.vocabulary import REDUCERS
 from ptfile.machine.encoder import Encoder
 from ptfile.machine.plain import encode_plain
 
@@ -52,6 +52,9 @@ PLAIN: dict[str, Any] = {
     "views of one storage": [SHARED, SHARED[1:], SHARED.view(2, 3).T, SHARED] * 30,
     "views of one storage, behind many tensors": [*tensors(50).values(), SHARED, SHARED[2:], SHARED[2:], SHARED],
     "dtypes": [ptfile.zeros(3, dtype=dtype) for dtype in (ptfile.int64, ptfile.bool, ptfile.bfloat16)] * 20,
+    "a first tensor behind so many values that its numbers are long": [*map(str, range(250)), SHARED, SHARED[1:]],
+    "a first tensor whose numbers are just short": [*map(str, range(243)), SHARED],
+    "a first tensor whose class was named": [{}, "torch", ptfile.zeros(0), SHARED],
     "a device": ptfile.Tensor(ptfile.UntypedStorage(bytes(8), "cuda:1"), ptfile.float32, 0, (2,), (1,), True),
     "texts that the format uses too": {"storage": "cpu", "0": "torch", "cpu": "0", "x": tensors(12)},
     "texts met again": [TEXT, INSIDE, TEXT, INSIDE, "", ""],

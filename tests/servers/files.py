@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptfile.formats.zip_format import ZipOptions, ZipSave
+from ptfile.formats.zip_saving import ZipOptions, ZipSave
 from ptfile.sinks import FileSink
 
 

@@ -46,7 +46,7 @@ class RangeServer:
     delay: float = 0
     """Seconds before each answer."""
     faults: list[Fault] = field(default_factory=list)
-    """One for each of the next requests, taken from the front; behind them all is well."""
+    """One for each of the next requests, taken from the front as they fit; behind them all is well."""
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     honours_ranges: bool = True
@@ -69,11 +69,22 @@ class RangeServer:
         self.requests.clear()
         self.most_at_once = 0
 
+    def place(self, path: str) -> str:
+        """The key in `files` for the path of a request."""
+        return path.partition("?")[0]
+
+    def fault(self, request: str) -> Fault:
+        """What goes wrong with this one."""
+        number = next((number for number, fault in enumerate(self.faults) if fault.on in request), None)
+        return Fault() if number is None else self.faults.pop(number)
+
 
 @dataclass(frozen=True)
 class Fault:
     """What goes wrong with one request."""
 
+    on: str = ""
+    """What its first line holds: `GET /some`, `partNumber=3`."""
     status: int = 0
     """Answered in place of the file; 0: the file is."""
     cut_after: int | None = None
@@ -82,15 +93,22 @@ class Fault:
     """Called before the answer is made."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class RangeHandler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD. Servers that can do more inherit from it."""
+
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: Any
 
+    @property
+    def state(self) -> Any:
+        return self.server.state
+
     def do_GET(self) -> None:
-        state: RangeServer = self.server.state
+        state: RangeServer = self.state
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with state._lock:
-            fault = state.faults.pop(0) if state.faults else Fault()
+            fault = state.fault(f"{self.command} {self.path}")
             state._busy += 1
             state.most_at_once = max(state.most_at_once, state._busy)
         try:
@@ -98,22 +116,28 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(state.delay)
             if fault.before:
                 fault.before()
-            self._answer(state, fault)
+            if fault.status:
+                self.empty(fault.status)
+            elif fault.cut_after is not None and self.command not in ("GET", "HEAD"):
+                self.close_connection = True
+            else:
+                self.answer(fault, content)
         finally:
             with state._lock:
                 state._busy -= 1
 
     do_HEAD = do_GET
 
-    def _answer(self, state: RangeServer, fault: Fault) -> None:
-        path = self.path.partition("?")[0]
+    def answer(self, fault: Fault, content: bytes) -> None:
+        """Answer a request that had this content."""
+        del content
+        state: RangeServer = self.state
+        path = state.place(self.path)
         body = state.files.get(path)
         if path in state.redirects:
-            self._empty(state, 302, {"Location": state.redirects[path]})
-        elif fault.status:
-            self._empty(state, fault.status)
+            self.empty(302, {"Location": state.redirects[path]})
         elif body is None:
-            self._empty(state, 404)
+            self.empty(404)
         else:
             self._file(state, fault, path, body)
 
@@ -121,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         etag = state.etags.get(path)
         wanted = self.headers.get("If-Match")
         if wanted and state.honours_if_match and wanted != etag:
-            self._empty(state, 412)
+            self.empty(412)
             return
         size = len(body)
         start, stop, status = 0, size, 200
@@ -133,13 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 start = max(0, size - int(match[2]))
             if start >= size:
-                self._empty(state, 416, {"Content-Range": f"bytes */{size}"})
+                self.empty(416, {"Content-Range": f"bytes */{size}"})
                 return
         headers = {"Content-Length": str(stop - start), "Accept-Ranges": "bytes"}
         if status == 206:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         if etag:
-            headers["ETag"] = etag
+            headers |= {"ETag": etag, "Last-Modified": "Tue, 24 Nov 2026 00:34:32 GMT"}
         self._head(status, headers)
         end = stop if fault.cut_after is None else min(stop, start + fault.cut_after)
         end = start if self.command == "HEAD" else end
@@ -152,9 +176,16 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.cut_after is not None:
             self.close_connection = True
 
-    def _empty(self, state: RangeServer, status: int, headers: Mapping[str, str] | None = None) -> None:
-        self._note(state, 0, 0, status)
-        self._head(status, {"Content-Length": "0", **(headers or {})})
+    def empty(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with nothing but a status."""
+        self.text("", status, headers)
+
+    def text(self, text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with a text."""
+        body = text.encode()
+        self._note(self.state, 0, len(body), status)
+        self._head(status, {"Content-Length": str(len(body)), **(headers or {})})
+        self.wfile.write(body)
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
         self.send_response(status)
@@ -180,17 +211,24 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def range_server() -> Iterator[RangeServer]:
-    """A server for as long as the block lasts."""
-    state = RangeServer()
-    server = _Server(("127.0.0.1", 0), _Handler)
+def serving(state: RangeServer, handler: type[RangeHandler]) -> Iterator[None]:
+    """Have a server for as long as the block lasts."""
+    server = _Server(("127.0.0.1", 0), handler)
     server.state = state
     state.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield state
+        yield
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def range_server() -> Iterator[RangeServer]:
+    """A server for as long as the block lasts."""
+    state = RangeServer()
+    with serving(state, RangeHandler):
+        yield state

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +11,9 @@ import pytest
 
 import ptfile
 from ptfile.errors import UnsupportedError
-from ptfile.sources import Source, fsspec_file, open_source
-from tests.servers.ranges import RangeServer
+from ptfile.sources import Source, open_source
+from tests.servers.clouds import Cloud
+from tests.servers.hub import BUCKET, Hub
 from tests.sources.contract import CONTENT, SourceContract
 
 fsspec = pytest.importorskip("fsspec")
@@ -93,7 +92,7 @@ def test_a_scheme_whose_package_is_missing_says_which(monkeypatch: pytest.Monkey
 
 def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few times, with pauses; then its error is raised, without what may be secret in it."""
-    monkeypatch.setattr(fsspec_file, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("ptfile.stores.filesystems._FIRST_PAUSE", 0.001)
     memory.pipe_file("/some.pt", CONTENT)
     fails = 3
 
@@ -117,48 +116,22 @@ def test_a_request_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.Mo
     assert caught.value.__cause__ is None
 
 
-class TestHub:
-    """Hugging Face's hub, by its own library, at a server that answers as it does."""
+def test_a_server_that_is_not_there_is_an_error_with_the_url() -> None:
+    """Some file systems connect when they are made, with the password of the URL."""
+    with pytest.raises(ConnectionRefusedError) as caught:
+        ptfile.load("ftp://me:SECRET@127.0.0.1:1/a.pt")
 
-    COMMITS = ("a" * 40, "b" * 40)
+    assert caught.value.filename == "ftp://…@127.0.0.1:1/a.pt"
 
-    @pytest.fixture
-    def options(self, web: RangeServer) -> dict[str, Any]:
-        """The `storage_options` of a hub whose `org/net` has a model of 8 MiB."""
-        pytest.importorskip("huggingface_hub")
-        buffer = io.BytesIO()
-        ptfile.save({f"layer.{i}": ptfile.full((1 << 18,), float(i)) for i in range(8)}, buffer)
-        for commit in self.COMMITS:
-            web.files[f"/org/net/resolve/{commit}/net.pt"] = buffer.getvalue()
-            listed = {"type": "file", "oid": commit, "size": len(buffer.getvalue()), "path": "net.pt"}
-            web.files[f"/api/models/org/net/tree/{commit}"] = json.dumps([listed]).encode()
-            web.files[f"/api/models/org/net/revision/{commit}"] = self.about(commit)
-        self.commit(web, self.COMMITS[0])
-        return {"endpoint": web.url(""), "token": False}
 
-    def about(self, commit: str) -> bytes:
-        repository = {"_id": "1", "id": "org/net", "sha": commit, "private": False, "tags": [], "siblings": []}
-        return json.dumps({**repository, "downloads": 0, "likes": 0}).encode()
-
-    def commit(self, web: RangeServer, commit: str) -> None:
-        """Have the branch at a commit."""
-        web.files["/api/models/org/net"] = web.files["/api/models/org/net/revision/main"] = self.about(commit)
-
-    @pytest.mark.parametrize("url", ["hf://org/net/net.pt", "hf://org/net@main/net.pt"])
-    def test_a_tensor_costs_its_bytes(self, web: RangeServer, options: dict[str, Any], url: str) -> None:
-        """And not the blocks that fsspec reads ahead."""
-        with ptfile.open(url, storage_options=options) as checkpoint:
-            web.forget()
-            assert checkpoint["layer.5"].numpy().max() == 5
-
-        assert (1 << 20) <= web.sent <= (1 << 20) + (64 << 10)
-        assert len(web.requests) == 1
-
-    def test_a_branch_that_moves_on_changes_nothing(self, web: RangeServer, options: dict[str, Any]) -> None:
-        """A file is read by the commit that it was of when it was opened."""
-        with ptfile.open("hf://org/net/net.pt", storage_options=options) as checkpoint:
-            self.commit(web, self.COMMITS[1])
-            web.forget()
-            assert checkpoint["layer.5"].numpy().max() == 5
-
-        assert all(self.COMMITS[0] in request.path for request in web.requests)
+@pytest.mark.parametrize("cloud", ["hf"], indirect=True)
+def test_a_file_in_a_bucket_of_the_hub_has_no_commit_and_may_change(cloud: Cloud) -> None:
+    """An `@` in its name is none. It is looked at again with each range."""
+    assert isinstance(cloud.server, Hub)
+    name = "a@b.pt"
+    cloud.server.bucket[name] = cloud.server.store(CONTENT)
+    with open_source(f"hf://buckets/{BUCKET}/{name}", mmap=False, storage_options=cloud.options) as source:
+        assert bytes(source.read(100_000, 10)) == CONTENT[100_000:100_010]
+        cloud.server.bucket[name] = cloud.server.store(CONTENT[::-1])
+        with pytest.raises(OSError, match="changed since it was opened"):
+            source.read(200_000, 10)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
 from pathlib import Path
 from typing import cast
+from unittest import mock
 
 import pytest
 
 import ptfile.sources.local as local_module
 from ptfile._types import Buffer
 from ptfile.errors import FormatError, UnsupportedError
-from ptfile.sources import FileObjectSource, LocalSource, MappedSource, MemorySource, ReadAhead, Source, ViewSource
+from ptfile.sources import (
+    FileObjectSource,
+    LocalSource,
+    MappedSource,
+    MemorySource,
+    ReadAhead,
+    SmallFileSource,
+    Source,
+    ViewSource,
+    open_source,
+)
+from ptfile.sources.small_file import SMALL, read_small_file
 from tests.sources.contract import CONTENT, SourceContract
 
 
@@ -110,6 +123,62 @@ class TestLocalSourceWithoutPositionedReads(SourceContract):
         return LocalSource(write(content, folder))
 
 
+class TestSmallFileSource(SourceContract):
+    def make(self, content: bytes, folder: Path) -> Source:
+        return SmallFileSource("some.pt", content)
+
+    def test_a_small_file_is_read_and_closed(self, tmp_path: Path) -> None:
+        """Its bytes are those of that moment, whatever becomes of the file."""
+        path = write(b"abcdef", tmp_path)
+        source = read_small_file(path)
+        path.write_bytes(b"other bytes")
+
+        assert source is not None
+        assert (bytes(source.read(1, 3)), source.size, source.name) == (b"bcd", 6, str(path))
+
+    def test_a_large_file_is_left_to_the_source_that_reads_parts(self, tmp_path: Path) -> None:
+        """As is one that gives fewer bytes than it has."""
+        at_most = b"x" * SMALL
+        assert read_small_file(write(at_most, tmp_path)) is not None
+        path = write(at_most + b"x", tmp_path)
+        assert read_small_file(path) is None
+        with open_source(path, mmap=False) as source:
+            assert isinstance(source, LocalSource)
+
+    def test_a_short_read_is_continued_by_the_source_that_reads_parts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A signal or a network file system may give fewer bytes than asked for."""
+        path, real = write(b"abcdef", tmp_path), os.read
+        monkeypatch.setattr(os, "read", lambda file, _: real(file, 3))
+
+        with open_source(path, mmap=False) as source:
+            assert bytes(source.read(0, 6)) == b"abcdef"
+
+    def test_a_file_that_is_written_to_meanwhile_is_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was read may be a mixture of two files."""
+        path, real = write(b"abcdef", tmp_path), os.read
+
+        def written_behind(file: int, length: int) -> bytes:
+            content = real(file, length)
+            os.utime(path, (1, 1))
+            return content
+
+        monkeypatch.setattr(os, "read", written_behind)
+        with pytest.raises(FormatError, match="changed while it was open"):
+            read_small_file(path)
+
+    def test_what_is_no_file_is_refused_as_ever(self, tmp_path: Path) -> None:
+        """A directory, and nothing at all."""
+        with pytest.raises(UnsupportedError, match="directory"):
+            read_small_file(tmp_path)
+        with pytest.raises(FileNotFoundError) as caught:
+            read_small_file(tmp_path / "missing.pt")
+        assert str(tmp_path / "missing.pt") == str(caught.value.filename)
+
+
 class TestMappedSource(SourceContract):
     def make(self, content: bytes, folder: Path) -> Source:
         return MappedSource(write(content, folder))
@@ -145,6 +214,20 @@ class TestMappedSource(SourceContract):
         content = os.urandom(400_000)
         with MappedSource(write(content, tmp_path)) as source:
             assert source.read(12_345, 387_655) == content[12_345:]
+
+    @pytest.mark.parametrize("answer", [None, BlockingIOError(), OSError(errno.EOPNOTSUPP, "not here")])
+    def test_many_places_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError | None) -> None:
+        """Whether they are in memory, have to come from the disk, or nobody can tell."""
+        if answer is not None:
+            monkeypatch.setattr(os, "preadv", mock.Mock(side_effect=answer), raising=False)
+        content = os.urandom(40_000)
+        with MappedSource(write(content, tmp_path)) as source:
+            assert (
+                source.read_many([5, 39_000, 20_000], 3)
+                == content[5:8] + content[39_000:39_003] + content[20_000:20_003]
+            )
+            with pytest.raises(FormatError, match="cut off at byte 40000 of 40001"):
+                source.read_many([5, 39_998], 3)
 
     def test_a_directory_is_refused(self, tmp_path: Path) -> None:
         """With the same words as LocalSource."""

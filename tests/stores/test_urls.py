@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ptfile
 from ptfile.errors import UnsupportedError
-from ptfile.stores.urls import is_url, local_path, reason, redacted, split
+from ptfile.stores.urls import is_url, local_path, reason, redacted, secrets_in, split
 
 
 @pytest.mark.parametrize(
@@ -35,11 +37,62 @@ def test_a_url_without_a_key_is_a_folder(url: str) -> None:
         split(url)
 
 
+@pytest.mark.parametrize("key", ["a//b.pt", "/a.pt", "./a.pt", "a/../b.pt", "a\nb.pt", "a\x00.pt"])
+def test_a_key_that_would_be_asked_for_by_another_name_is_refused(key: str) -> None:
+    """obstore drops the first slash of a key, for one, and then reads and writes another object."""
+    with pytest.raises(OSError, match="no part of a key may be empty") as caught:
+        split(f"s3://bucket/{key}")
+
+    assert caught.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("bucket", ["b?x", "b#x", "my bucket", "me:SECRET@bucket", "bucket:9000"])
+def test_what_is_no_bucket_is_refused(bucket: str) -> None:
+    """A URL library would take a part of it for the bucket, and leave the rest out without a word."""
+    with pytest.raises(OSError, match="no name of a bucket") as caught:
+        split(f"s3://{bucket}/a.pt")
+
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "bucket", ["b", "my.bucket-1_x", "$web", "container@account.dfs.core.windows.net", "example.com"]
+)
+def test_buckets_have_what_characters_they_have(bucket: str) -> None:
+    """By the rules of each store."""
+    assert split(f"s3://{bucket}/é ?#%.pt") == (f"s3://{bucket}", "é ?#%.pt")
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "names"),
+    [
+        ("s3://b/k", {"access_key_id": "x", "secret_access_key": "x", "session_token": "x"}, 2),
+        ("s3://b/k", {"access_key_id": "x", "region": "x", "skip_signature": True, "endpoint": "http://h:1"}, 0),
+        ("gs://b/k", {"service_account": "/a.json", "application_credentials": "/b.json"}, 0),
+        ("gs://b/k", {"service_account_key": "{}"}, 1),
+        ("az://b/k", {"account_name": "x", "account_key": "x", "federated_token_file": "/x"}, 1),
+        ("hf://org/net@main/k", {"token": False, "endpoint": "http://h"}, 0),
+        ("hf://org/net/k", {"token": "hf_x"}, 1),
+        ("https://h/k", {"client_options": {"default_headers": {"Authorization": "x"}}}, 1),
+        ("https://h/k", {"client_options": {"proxy_url": "http://me:pass@proxy", "timeout": "5s"}}, 1),
+        ("https://h/k?download=true&x=1", None, 0),
+        ("https://h/k?X-Amz-Credential=me&X-Amz-Signature=x", None, 1),
+        ("https://token@h/k", None, 1),
+        ("abfss://c@account.dfs.core.windows.net/k", None, 0),
+    ],
+)
+def test_credentials_are_known_by_their_names(url: str, options: dict[str, Any] | None, names: int) -> None:
+    """Those of obstore's options, of headers, and of signed URLs."""
+    assert len(secrets_in(url, options)) == names
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("https://host/m.pt?X-Amz-Signature=SECRET&x=1", "https://host/m.pt?…"),
         ("ftp://me:SECRET@host/m.pt", "ftp://…@host/m.pt"),
+        ("https://SECRET@host/m.pt", "https://…@host/m.pt"),
+        ("hf://org/net@main/m.pt", "hf://org/net@main/m.pt"),
         ("https://me:SEC?RET@host/m.pt", "https://me:SEC?…"),
         ("abfss://container@account.dfs.core.windows.net/m.pt", "abfss://container@account.dfs.core.windows.net/m.pt"),
         ("filecache::https://host/m.pt?sig=SECRET", "filecache::https://host/m.pt?…"),
@@ -68,6 +121,18 @@ def test_a_file_url_is_a_path(tmp_path: Path) -> None:
 
     assert saved == path.read_bytes()
     assert ptfile.load(path.as_uri(), mmap=True).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("character", ["?", "#"])
+def test_what_would_end_the_path_of_a_file_url_is_refused(tmp_path: Path, character: str) -> None:
+    """It would be another file."""
+    path = tmp_path / f"a{character}b.pt"
+    ptfile.save([1], tmp_path / "a")
+    if sys.platform != "win32":
+        ptfile.save([2], path.as_uri())
+        assert ptfile.load(path) == ptfile.load(path.as_uri()) == [2]
+    with pytest.raises(OSError, match="is written as %3F"):
+        ptfile.load(f"file://{tmp_path}/a{character}b.pt")
 
 
 def test_a_file_url_of_another_machine_is_refused() -> None:

@@ -10,10 +10,18 @@ import pytest
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
 from ptfile.tensors.create import arange, ones, tensor, zeros
+from ptfile.tensors.operators import OPERATORS
 from ptfile.tensors.storage import Storage
 from ptfile.tensors.tensor import Tensor
 
 add: Any = np.add  # numpy's stubs know no `out` but arrays
+
+
+def test_there_is_every_operator_that_numpy_gives_to_such_classes() -> None:
+    """They are numpy's own, looked up when they are used."""
+    theirs = {name for name, method in vars(np.lib.mixins.NDArrayOperatorsMixin).items() if callable(method)}
+
+    assert {f"__{name}__" for name in OPERATORS} == theirs
 
 
 def test_operators_give_tensors_by_numpys_rules() -> None:

@@ -1,4 +1,4 @@
-"""Text from a file, made safe to show. A module of its own because every command needs it, and needs no numpy."""
+"""Text from a file, made safe to show, and how much room it takes: what every command needs, and imports nothing."""
 
 from __future__ import annotations
 
@@ -14,3 +14,16 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes: 中 takes two.
+
+    >>> columns_of("weight"), columns_of("中")
+    (6, 2)
+    """
+    if text.isascii() and text.isprintable():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)

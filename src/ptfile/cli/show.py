@@ -35,9 +35,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 import ptfile
+from ptfile._lazy import np
 from ptfile._selection import ROOT, SelectionError, select
 from ptfile._tree import parts
 from ptfile.cli import text, to_json

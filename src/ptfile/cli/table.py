@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from rich.cells import cell_len
+from ptfile.cli.printable import columns_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ class Table:
     def widths(self) -> list[int]:
         """The widest cell of each column, in terminal cells: 中 takes two."""
         lines = [tuple(column.title for column in self.columns), *self.rows] if self.header else self.rows
-        return [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+        return [max(map(columns_of, cells)) for cells in zip(*lines, strict=True)]
 
 
 def write_plain(table: Table, file: IO[str]) -> None:
@@ -62,7 +62,7 @@ def write_plain(table: Table, file: IO[str]) -> None:
 
 
 def _pad(cell: str, width: int, right: bool) -> str:
-    room = " " * (width - cell_len(cell))
+    room = " " * (width - columns_of(cell))
     return room + cell if right else cell + room
 
 

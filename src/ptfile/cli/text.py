@@ -6,8 +6,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from ptfile._lazy import is_array
 from ptfile.cli.printable import printable
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors.python_side import Attributed
@@ -75,12 +74,13 @@ def brief(thing: Any) -> str:
 def value(thing: Any) -> str:
     """What is in a checkpoint beside tensors, in a few words.
 
+    >>> import numpy as np
     >>> value(3), value([0.9, 0.999]), value(np.zeros((2, 3)))
     ('3', '[0.9, 0.999]', 'array of float64, [2, 3]')
     """
     if thing is ...:
         return "..."
-    if isinstance(thing, np.ndarray):
+    if is_array(thing):
         return f"array of {thing.dtype}, {shape(thing.shape)}"
     if isinstance(thing, (Storage, TypedStorage)):
         return f"storage of {size(thing.nbytes())}"

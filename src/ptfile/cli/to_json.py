@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -16,6 +15,8 @@ _LARGEST = 10_000
 
 def write(value: Any) -> None:
     """Print one document. What is in it has gone through `number` or `value` if it came out of a file."""
+    import json
+
     click.echo(json.dumps(value, allow_nan=False))
 
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from ptfile._lazy import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 LENGTH = 40
 """Bytes of the record, always."""
@@ -58,7 +60,7 @@ def serialization_id(names: Sequence[str], checksums: Iterable[tuple[int, int]])
     """
     # Programs save checkpoints of the same few names again and again.
     by_name = _few_names(tuple(names)) if len(names) <= _FEW else _all_names(names)
-    by_checksum = _combine(crc for size, crc in checksums if size)
+    by_checksum = _combine([crc for size, crc in checksums if size])
     return b"%020d%020d" % (by_name, by_checksum)
 
 

@@ -18,7 +18,7 @@ from ptfile.errors import FormatError, LimitError, UnsupportedError
 from ptfile.limits import Limits
 from ptfile.sources.base import Source
 
-_READ_CENTRAL = struct.Struct("<4s4xHH4xIIIHHHH2xB3xI")
+READ_CENTRAL = struct.Struct("<4s4xHH4xIIIHHHH2xB3xI")
 """`zip_structs.CENTRAL` without what is of no use to a reader: versions, times, most attributes."""
 
 _DESCRIPTOR_MAX = zs.DESCRIPTOR64.size
@@ -80,11 +80,13 @@ class Records(Mapping[str, Record]):
 class Directory:
     """The central directory of a file, checked."""
 
-    records: Records
+    records: Mapping[str, Record]
     offset: int
     """Where it begins, and the last record ends."""
     header_offsets: tuple[int, ...]
     """Of everything in the file, folders too, in rising order."""
+    places: Mapping[int, int] | None = None
+    """Where payloads begin, by the offsets of their headers; None if the headers have not been looked at."""
 
 
 def read_directory(source: Source, limits: Limits) -> Directory:
@@ -207,7 +209,7 @@ def _parse(data: bytes, count: int) -> tuple[list[str], list[_Row]]:
     """Names and rows (the fields of Record behind the name) of a directory that must hold `count` of them."""
     names: list[str] = []
     rows: list[_Row] = []
-    unpack, fixed, end = _READ_CENTRAL.unpack_from, _READ_CENTRAL.size, len(data)
+    unpack, fixed, end = READ_CENTRAL.unpack_from, READ_CENTRAL.size, len(data)
     at = 0
     try:
         for _ in range(count):

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import chain
 
-import numpy as np
 from isal import igzip_lib, isal_zlib
 
+from ptfile._lazy import np
 from ptfile._threads import cores, share
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
-from ptfile.containers.zip_runs import SMALL, Runs, payloads
+from ptfile.containers.zip_runs import HEADER_SIZE, SMALL, Runs, payloads
+from ptfile.containers.zip_small import read_small
 from ptfile.errors import FormatError, LimitError, PtfileError
 from ptfile.limits import Limits
 from ptfile.sources.base import ConcurrentSource, DistantSource, Source, ViewSource
@@ -34,6 +35,8 @@ _EXTRA_GUESS = 128
 """Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
 _LONG_HEADER = 1 << 10
 """Bytes of a name and an extra field that few headers have more of."""
+_LONG_NAME = 1 << 8
+"""Characters of a name for which there is no room beside that of every other record."""
 _RAW_DEFLATE = -15
 """zlib's window bits for deflate without zlib's own header."""
 
@@ -48,12 +51,15 @@ class ZipReader:
         """Read the directory. Raises FormatError, UnsupportedError or LimitError as `read_directory` says."""
         self._source = source
         self._limits = limits or Limits()
-        self._directory = read_directory(source, self._limits)
+        self._directory = read_small(source, self._limits) or read_directory(source, self._limits)
+        self._places = self._directory.places
+        self._root = _folder_of(self._directory.records)
         # Headers lie between payloads: a window serves many small records at once.
         self._views = source if isinstance(source, ViewSource) else None
         self._distant = source if isinstance(source, DistantSource) else None
         self._near = near(source)
-        self._runs = Runs(source, self._directory) if self._views is None and self._distant is None else None
+        has_runs = self._places is None and self._views is None and self._distant is None
+        self._runs = Runs(source, self._directory) if has_runs else None
 
     @property
     def source(self) -> Source:
@@ -64,15 +70,17 @@ class ZipReader:
         """All records by name, root folder included, in the order of their bytes. Folders are left out."""
         return self._directory.records
 
-    @cached_property
+    @property
+    def is_compared(self) -> bool:
+        """Whether the headers of all records have been compared with the directory."""
+        return self._directory.places is not None
+
+    @property
     def root(self) -> str:
         """The one folder that everything is in. Raises FormatError if there is none, or more than one."""
-        records = self._directory.records
-        root, slash, _ = next(iter(records), "").partition("/")
-        folder = root + slash
-        if not slash or not all(name.startswith(folder) for name in records):
+        if self._root is None:
             raise FormatError("its records are not all in one folder, as a checkpoint's are", file=self._source.name)
-        return root
+        return self._root
 
     def record(self, name: str) -> Record | None:
         """The record of this name inside the root folder, or None. Raises FormatError if there is no one root."""
@@ -115,16 +123,17 @@ class ZipReader:
             raise
 
     def read(self, record: Record) -> Buffer:
-        """The content, `record.size` bytes: a view where the source is memory, else a copy.
+        """The content, `record.size` bytes: a view where the source is memory, else a copy, or a view of one.
 
         Raises FormatError for a wrong CRC (0 passes: not computed) or a wrong length, LimitError for a deflated
         record that would grow beyond `limits.inflated` and `limits.inflate_ratio`.
         """
-        self.will_read([record.header_offset])
+        if self._distant is not None:
+            self.will_read([record.header_offset])
         try:
             payload = self._locate(record)
-            if record.method == zs.STORED and self._views is not None:
-                view = self._source.read(payload, record.size)
+            if record.method == zs.STORED and (self._views is not None or record.size <= SMALL):
+                view = self._near.read(payload, record.size)
                 _check_crc(record, isal_zlib.crc32(view))
                 return view
             self._check_ratio(record)
@@ -146,10 +155,12 @@ class ZipReader:
         if record.size >= _ALONE and self.threads_for(record) > 1:
             share(self.tasks(record, target), self.threads_for(record))
             return
-        self.will_read([record.header_offset])
+        if self._distant is not None:
+            self.will_read([record.header_offset])
         try:
-            content = self._runs.content(record) if self._runs is not None and record.size <= SMALL else None
-            if content is not None:
+            if record.size <= SMALL and record.method == zs.STORED:
+                found = self._runs.content(record) if self._runs is not None else None
+                content = self._near.read(self._locate(record), record.size) if found is None else found
                 target[:] = content
                 _check_crc(record, isal_zlib.crc32(content))
                 return
@@ -162,7 +173,11 @@ class ZipReader:
     def threads_for(self, record: Record) -> int:
         """How many threads read it fastest."""
         worth_it = record.size >= LARGE and record.method == zs.STORED and isinstance(self._source, ConcurrentSource)
-        return cores() if worth_it else 1
+        return self._cores if worth_it else 1
+
+    @cached_property
+    def _cores(self) -> int:
+        return cores()  # asked of the system once, not for each record
 
     def tasks(
         self, record: Record, target: memoryview, done: Callable[[], None] = lambda: None
@@ -230,8 +245,7 @@ class ZipReader:
         following = bisect_right(offsets, header_offset)
         return offsets[following] if following < len(offsets) else self._directory.offset
 
-    @cached_property
-    def _places(self) -> Mapping[int, int]:
+    def _places_in_mapping(self) -> Mapping[int, int]:
         """Where payloads begin in a mapped file, by the offsets of their headers, which are looked at side by side.
 
         Others have to be looked at one by one; so have all of a file that is not mapped, which would have to be read.
@@ -239,12 +253,19 @@ class ZipReader:
         by_name, offsets = self._directory.records, self._directory.header_offsets
         if self._views is None or not self._views.is_mapped or len(by_name) != len(offsets):  # it has folders
             return {}
-        records = list(by_name.values())
-        whole = np.frombuffer(self._views.view(0, self._source.size), np.uint8)
-        places = payloads(whole, 0, records, (*offsets[1:], self._directory.offset))
+        longest = max(map(len, by_name), default=_LONG_NAME)
+        if longest >= _LONG_NAME:
+            return {}
+        records, length = list(by_name.values()), HEADER_SIZE + longest
+        # The directory, behind them all, has the longest name as well: no header is nearer to the end than that.
+        data = np.frombuffer(self._views.read_many(offsets, length), np.uint8)
+        heads = np.arange(0, data.size, length)
+        places = payloads(data, heads, records, (*offsets[1:], self._directory.offset))
         return {offset: place for offset, place in zip(offsets, places, strict=True) if place >= 0}
 
     def _locate(self, record: Record) -> int:
+        if self._places is None:
+            self._places = self._places_in_mapping()
         place = self._places.get(record.header_offset)
         if place is not None:
             return place
@@ -329,6 +350,13 @@ class ZipReader:
             raise FormatError(f"it inflates to {done} bytes, not to {record.size}")
         if inflater.unused_data or read != record.compressed_size:
             raise FormatError("bytes follow the end of its compressed content")
+
+
+def _folder_of(names: Iterable[str]) -> str | None:
+    """The one folder that all of them are in."""
+    first, last = min(names, default=""), max(names, default="")
+    folder, slash, _ = first.partition("/")
+    return folder if slash and last.startswith(folder + slash) else None  # so are those that sort between them
 
 
 def _check_local(record: Record, has_descriptor: bool, crc: int, packed: int, size: int, extra: Buffer) -> None:

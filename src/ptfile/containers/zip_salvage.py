@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 from isal import isal_zlib
 
+from ptfile._lazy import np
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.zip_directory import Directory
 from ptfile.errors import FormatError

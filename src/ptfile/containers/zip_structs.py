@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from ptfile._types import Buffer
 
+ALIGNMENT = 64
+"""Bytes to whose multiples PyTorch aligns records (`torch.utils.serialization.config.save.storage_alignment`)."""
+
 LOCAL_SIGNATURE = b"PK\3\4"
 """4.3.7"""
 DESCRIPTOR_SIGNATURE = b"PK\7\x08"

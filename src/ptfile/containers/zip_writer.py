@@ -17,9 +17,6 @@ from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.sinks.base import CopyingSink, Sink
 
-ALIGNMENT = 64
-"""PyTorch's own default (`torch.utils.serialization.config.save.storage_alignment`)."""
-
 _PIECE = 512 << 10
 """Bytes whose CRC is taken and that are then written, while they are in the processor's cache."""
 _GATHER = 1 << 20
@@ -68,7 +65,7 @@ class Layout:
         return self.directory_offset + len(self.directory) + len(self.end)
 
 
-def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = ALIGNMENT) -> Layout:
+def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = zs.ALIGNMENT) -> Layout:
     """Lay out records, each a name without the root folder and a size in bytes, as PyTorch would.
 
     root: the folder around all of them; empty for a file without.
@@ -183,14 +180,17 @@ class ZipWriter:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
 
-    def copy(self, file: int, offset: int, crc: int) -> bool:
+    @property
+    def can_copy(self) -> bool:
+        """Whether there is `copy`."""
+        return isinstance(self._sink, CopyingSink)
+
+    def copy(self, file: int, offset: int, crc: int) -> None:
         """Write the next record from the bytes of an open file, whose CRC is taken on trust.
 
-        Returns False, and writes nothing, if the sink cannot do that. Raises OSError, and EOFError if the file has not
-        as many bytes.
+        Raises OSError, and EOFError if the file has not as many bytes.
         """
-        if not isinstance(self._sink, CopyingSink):
-            return False
+        assert isinstance(self._sink, CopyingSink)
         record = self._next()
         self._gather(record.header)
         self._flush()
@@ -198,7 +198,6 @@ class ZipWriter:
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)
-        return True
 
     def reserve(self) -> None:
         """Leave room for the bytes of the next record. Its CRC is 0: not computed."""

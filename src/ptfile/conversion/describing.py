@@ -19,7 +19,7 @@ import numpy as np
 
 from ptfile._names import Attribute, Key, Path, Step, distinct, exact, join
 from ptfile.conversion import values
-from ptfile.conversion.placing import Entry, Place, place, view_of
+from ptfile.conversion.placing import Entry, Place, place
 from ptfile.errors import TensorError, UnsupportedError, located
 from ptfile.machine.inert import InertRecord
 from ptfile.tensors import strides
@@ -87,7 +87,7 @@ def describe(
     note: dict[str, Any] = {"version": VERSION, "root": tree}
     if blocks:
         note["storages"] = blocks
-    reachable = {id(each.block): each.block.nbytes for each in places.values()}
+    reachable = {id(each.block): each.block.nbytes for each in places}
     storages = {id(storage): storage.nbytes() for storage in (found.tensor.untyped_storage() for found in taker.found)}
     unreached = max(sum(storages.values()) - sum(reachable.values()), 0)
     return Description(entries, note, [name for name, _ in taker.problems], unreached)
@@ -113,7 +113,7 @@ class _Found:
 
 def _name(
     found: list[_Found],
-    places: dict[Any, Place],
+    places: list[Place],
     allows: Callable[[str], bool],
     one_name: Callable[[str], str],
 ) -> tuple[list[Entry], list[list[Any]]]:
@@ -121,8 +121,7 @@ def _name(
     entries: list[Entry] = []
     blocks: dict[int, Any] = {}
     named: list[_Found] = []
-    for each in found:
-        spot = places[view_of(each.tensor)]
+    for each, spot in zip(found, places, strict=True):
         if spot.is_entry and not spot.entry.name:
             spot.entry.name = each.name or ROOT  # for now: whether others are called the same is seen below
             entries.append(spot.entry)
@@ -137,8 +136,7 @@ def _name(
         free = chain([name], (other for other in others if one_name(other) not in wanted))
         entry.name = next(other for other in free if allows(other) and one_name(other) not in taken)
         taken.add(one_name(entry.name))
-    for each in found:
-        spot = places[view_of(each.tensor)]
+    for each, spot in zip(found, places, strict=True):
         each.said.append(spot.entry.name)
         view = _view(each.tensor, spot)
         if view:

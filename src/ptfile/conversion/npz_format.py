@@ -10,19 +10,21 @@ import io
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ptfile.containers.zip_directory import Record
 from ptfile.containers.zip_reader import ZipReader
+from ptfile.containers.zip_runs import SMALL
 from ptfile.containers.zip_structs import STORED
 from ptfile.containers.zip_writer import Layout, ZipWriter, plan
 from ptfile.conversion.placing import Entry
 from ptfile.errors import FormatError, TensorError, UnsupportedError, located
+from ptfile.formats.feeding import MakeFeed
 from ptfile.formats.zip_records import read_json
 from ptfile.limits import Limits
 from ptfile.sinks import Sink
@@ -70,12 +72,13 @@ class NpzFile:
     def nbytes(self) -> int:
         return self.layout.size
 
-    def write(self, sink: Sink, pieces: Callable[[Entry], Iterable[Bytes]]) -> None:
-        """Write it to a sink that has been entered; `pieces` gives the elements of a tensor."""
+    def write(self, sink: Sink, feed: MakeFeed) -> None:
+        """Write it to a sink that has been entered."""
         sink.expect(self.nbytes)
         writer = ZipWriter(sink, self.layout)
-        for entry, head in zip(self.entries, self.heads, strict=True):
-            writer.write_pieces(chain([head], (piece.data for piece in pieces(entry))))
+        with feed(self.entries) as elements:
+            for entry, head in zip(self.entries, self.heads, strict=True):
+                elements.write(entry, writer, head)
         writer.write(self.note)
         writer.finish()
 
@@ -105,14 +108,19 @@ def npy_head(tensor: Tensor, *, bits: bool = False) -> bytes:
 
     bits: whether elements that numpy itself has no type for shall be integers; else they are an UnsupportedError.
     """
-    element = _numpy_type(tensor.dtype)
+    return _npy_head(tensor.dtype, tensor.shape, bits)
+
+
+@lru_cache(maxsize=100)
+def _npy_head(dtype: DType, shape: tuple[int, ...], bits: bool) -> bytes:
+    element = _numpy_type(dtype)
     if element is None and not bits:
-        fix = "Have it converted: dtype='float32', --dtype float32" if tensor.dtype.is_floating_point else ""
-        raise UnsupportedError(f"numpy itself has no elements of {tensor.dtype}", fix=fix)
+        fix = "Have it converted: dtype='float32', --dtype float32" if dtype.is_floating_point else ""
+        raise UnsupportedError(f"numpy itself has no elements of {dtype}", fix=fix)
     said = {
-        "descr": np.lib.format.dtype_to_descr((element or np.dtype(f"u{tensor.dtype.itemsize}")).newbyteorder("<")),
+        "descr": np.lib.format.dtype_to_descr((element or np.dtype(f"u{dtype.itemsize}")).newbyteorder("<")),
         "fortran_order": False,
-        "shape": tensor.shape,
+        "shape": shape,
     }
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, said)
@@ -136,6 +144,11 @@ class _Elements:
     record: Record
     start: int
     """Bytes of the header, which is in front of them."""
+    crc: None = None
+
+    @property
+    def offset(self) -> int:
+        return self.record.header_offset
 
     def read(self) -> Bytes:
         return np.frombuffer(self.reader.read(self.record), np.uint8)[self.start :]
@@ -198,6 +211,10 @@ def _tensor(reader: ZipReader, record: Record, named: Any) -> Tensor:
 def _start_of(reader: ZipReader, record: Record) -> bytes:
     if record.method != STORED:
         return bytes(reader.read(record)[:_LARGEST_HEAD])
+    if record.size <= SMALL:  # those that lie together are read together
+        content = bytearray(record.size)
+        reader.read_into(record, memoryview(content))
+        return bytes(content)
     return bytes(reader.source.read(reader.locate(record), min(record.size, _LARGEST_HEAD)))
 
 
@@ -207,6 +224,13 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 def _parse(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Shape, whether it is in Fortran order, dtype, and the length of the header, of a .npy file."""
+    # Many arrays have the same header, and numpy takes its time for one. Version 1 says how long it is in two bytes.
+    end = 10 + int.from_bytes(head[8:10], "little") if head[6:8] == b"\1\0" else len(head)
+    return _parse_header(head[:end])
+
+
+@lru_cache(maxsize=100)
+def _parse_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     buffer = io.BytesIO(head)
     try:
         read_header = _HEADERS[np.lib.format.read_magic(buffer)]

@@ -41,13 +41,25 @@ class Entry:
     start: int
     """Where its first element is in its block, in bytes."""
     name: str = ""
+    nbytes: int = field(init=False)
+    run: Run | None = field(init=False)
+    """The run of bytes of the storage that are just the elements as they are written; None if there is no such."""
+
+    def __post_init__(self) -> None:
+        self.nbytes = self.tensor.nbytes
+        self.run = run_of(self.tensor)
+
+    @property
+    def whole(self) -> Storage | None:
+        """The storage, if the elements are just its bytes."""
+        storage = self.tensor.untyped_storage()
+        return storage if self.run == (0, storage.nbytes()) else None
 
     def pieces(self) -> Iterator[Bytes]:
         """The elements, little-endian, none of which is kept; a checksum of the storage is verified."""
         tensor = self.tensor
         storage = tensor.untyped_storage()
-        is_whole = tensor.is_contiguous() and reached(tensor) == (0, storage.nbytes())
-        if is_whole and is_plain(tensor):
+        if self.whole is not None:
             return storage.pieces()
         if not storage.is_loaded:
             for _ in storage.pieces():  # the parts that are read next have no checksum
@@ -66,9 +78,12 @@ class Entry:
         return Tensor(storage, tensor.dtype, 0, tensor.shape, strides.contiguous(tensor.shape))
 
 
-def is_plain(tensor: Tensor) -> bool:
-    """Whether the bytes in the storage are those that say the values."""
-    return not (tensor.is_conj() or tensor.is_neg() or tensor.dtype is dtypes.bool) and sys.byteorder == "little"
+def run_of(tensor: Tensor) -> Run | None:
+    """Where a tensor's elements are in its storage, if what is written for them are just those bytes."""
+    if tensor.dtype is dtypes.bool or tensor.is_conj() or tensor.is_neg() or sys.byteorder != "little":
+        return None
+    first = tensor.storage_offset() * tensor.itemsize
+    return (first, first + tensor.nbytes) if tensor.is_contiguous() else None
 
 
 @dataclass(eq=False, slots=True)
@@ -82,8 +97,8 @@ class Block:
     @property
     def is_plain(self) -> bool:
         """Whether it is just what the one tensor in it is."""
-        whole = len(self.entries) == 1 and self.entries[0].tensor.nbytes == self.nbytes
-        return whole and self.device == "cpu" and self.entries[0].tensor.is_contiguous()
+        whole = len(self.entries) == 1 and self.entries[0].nbytes == self.nbytes
+        return whole and self.device == "cpu" and (bool(self.entries[0].run) or self.entries[0].tensor.is_contiguous())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +113,34 @@ class Place:
     is_entry: bool
 
 
-def place(tensors: Iterable[Tensor]) -> dict[View, Place]:
-    """A place for each view among the tensors."""
+def place(tensors: Iterable[Tensor]) -> list[Place]:
+    """A place for each of the tensors, the same for those that are the same to look at."""
     views: dict[View, Tensor] = {}
+    seen: list[View] = []
     for tensor in tensors:
-        views.setdefault(view_of(tensor), tensor)
-    by_storage: dict[int, list[Tensor]] = {}
+        view = view_of(tensor)
+        views.setdefault(view, tensor)
+        seen.append(view)
+    by_storage: dict[int, list[View]] = {}
     places: dict[View, Place] = {}
     for view, tensor in views.items():
         if tensor.numel() and not (tensor.is_conj() or tensor.is_neg()):
-            by_storage.setdefault(view[0], []).append(tensor)
+            by_storage.setdefault(view[0], []).append(view)
         else:  # it has no bytes, or its values are not those in the storage: then it gets a storage of its own
-            block = Block(tensor.nbytes, tensor.device, [Entry(tensor, 0)])
-            places[view] = Place(block, block.entries[0], 0, is_entry=True)
+            places[view] = _alone(tensor)
     for together in by_storage.values():
-        places.update(_placed(together))
-    return places
+        tensors_of_one = [views[view] for view in together]
+        if len(together) == 1 and run_of(tensors_of_one[0]) is not None:  # as nearly always
+            places[together[0]] = _alone(tensors_of_one[0])
+        else:
+            places.update(_placed(tensors_of_one))
+    return [places[view] for view in seen]
+
+
+def _alone(tensor: Tensor) -> Place:
+    """The place of the only tensor that has these bytes."""
+    entry = Entry(tensor, 0)
+    return Place(Block(entry.nbytes, tensor.device, [entry]), entry, 0, is_entry=True)
 
 
 def _placed(tensors: list[Tensor]) -> Iterator[tuple[View, Place]]:

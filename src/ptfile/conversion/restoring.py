@@ -83,6 +83,8 @@ class _Composed:
 
     nbytes: int
     parts: tuple[_Piece, ...]
+    offset: int = 0
+    crc: None = None
 
     def range(self, start: int, stop: int) -> Bytes:
         """The bytes from `start` to `stop`."""
@@ -261,6 +263,13 @@ class _Maker:
         return made
 
     def _make_tensor(self, said: list[Any]) -> Tensor:
+        if len(said) == 2:
+            _, name = _typed(said, str, str)
+            if name not in self.used:  # as nearly always: it is as it came from the file
+                tensor = _named(name, self._tensors)
+                self.used.add(name)
+                self._met.append(tensor)
+                return tensor
         tensor = self._view(said, {"grad", "parameter", "view"})
         options = said[2] if len(said) == 3 else {}
         if not all(type(options.get(name, False)) is bool for name in ("grad", "parameter")):

@@ -47,20 +47,24 @@ def run(job: Job, progress: Progress | None) -> Conversion:
     if target not in SUFFIXES.values():
         message = f"to is {target!r}: it must be 'pt', 'safetensors' or 'npz'"
         raise ValueError(message)
-    watch = Watch(progress)
-    with open_source(job.src, mmap=False, storage_options=job.storage_options) as source, located(file=source.name):
-        with paused_collector():
-            opened = read_tree(source, job.limits, job.text)
-            prepared = _prepare(opened.root, target, job, watch)
+    watch = Watch(progress, compares=job.verify)
+    with (
+        open_source(job.src, mmap=False, storage_options=job.storage_options) as source,
+        located(file=source.name),
+        paused_collector(),
+    ):
+        opened = read_tree(source, job.limits, job.text)
+        prepared = _prepare(opened.root, target, job, watch)
         watch.total = prepared.nbytes * (2 if job.verify else 1)
-        with open_sink(job.dst, storage_options=job.storage_options) as sink:
+        with open_sink(job.dst, small_pages=True, storage_options=job.storage_options) as sink:
             prepared.write(sink)
             again = sink.unfinished if job.verify and isinstance(sink, FileSink) else None
             if again is not None:
                 with LocalSource(again) as written, located(file=out):
                     written.name = out  # as it will be called; a temporary name would be no use in an error
-                    found = read_tree(written, job.limits, job.text).root
+                    found = read_tree(written, job.limits, job.text)
                     compare(prepared.expected(), found, watch, written.size)
+        watch.finish()
         return Conversion(
             file=source.name,
             format=opened.format,
@@ -96,7 +100,7 @@ class _Prepared:
 
 def _prepare(root: Any, target: Format, job: Job, watch: Watch) -> _Prepared:
     if target == "pt":
-        save = streamed_save(root, job.dst, StreamedStorages(watch.storage))
+        save = streamed_save(root, job.dst, StreamedStorages(watch.feed))
         return _Prepared(save.nbytes, save.write, lambda: root)
     other = safetensors_format if target == "safetensors" else npz_format
     described = describe(
@@ -109,7 +113,7 @@ def _prepare(root: Any, target: Format, job: Job, watch: Watch) -> _Prepared:
     planned = other.lay_out(described.entries, described.note)
 
     def write(sink: Sink) -> None:
-        planned.write(sink, watch.entry)
+        planned.write(sink, watch.feed)
 
     def expected() -> Any:
         if not described.left_out:

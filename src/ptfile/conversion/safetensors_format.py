@@ -7,16 +7,16 @@ at once; what it writes for the same tensors are the same bytes. They are read b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ptfile.conversion.placing import Entry
 from ptfile.errors import UnsupportedError
+from ptfile.formats.feeding import MakeFeed
 from ptfile.formats.safetensors_format import CODES, HALF_BYTES, LENGTH_SIZE
 from ptfile.sinks import Sink
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Bytes
 
 NAME = "safetensors"
 METADATA = "__metadata__"
@@ -56,15 +56,15 @@ class SafetensorsFile:
 
     @property
     def nbytes(self) -> int:
-        return len(self.header) + sum(entry.tensor.nbytes for entry in self.entries)
+        return len(self.header) + sum(entry.nbytes for entry in self.entries)
 
-    def write(self, sink: Sink, pieces: Callable[[Entry], Iterable[Bytes]]) -> None:
-        """Write it to a sink that has been entered; `pieces` gives the elements of a tensor."""
+    def write(self, sink: Sink, feed: MakeFeed) -> None:
+        """Write it to a sink that has been entered."""
         sink.expect(self.nbytes)
         sink.write(self.header)
-        for entry in self.entries:
-            for piece in pieces(entry):
-                sink.write(piece.data)
+        with feed(self.entries) as batches:
+            for pieces in batches:
+                sink.write(pieces[0].data if len(pieces) == 1 else b"".join([piece.data for piece in pieces]))
 
 
 def lay_out(entries: Sequence[Entry], note: Mapping[str, Any]) -> SafetensorsFile:

@@ -51,6 +51,8 @@ def cast(root: Any, found: Sequence[Place], wanted: dict[int, DType], limits: Li
                 problem = f"{found[number].name!r} is a {type(value).__name__} or of a subclass, which cannot be cast"
                 raise UnsupportedError(problem, fix="Cast the others by their names")
             chosen[id(value)] = dtype
+    if not chosen:
+        return {}
     storages = _storages(root, chosen, limits)
     return {
         id(place.value): _moved(place.value, storages[id(place.value.untyped_storage())], chosen[id(place.value)])
@@ -98,6 +100,11 @@ class _Elements:
     storage: Storage
     old: DType
     new: DType
+    crc: None = None
+
+    @property
+    def offset(self) -> int:
+        return self.storage.origin.offset if self.storage.origin is not None else 0
 
     def range(self, start: int, stop: int) -> Bytes:
         size = self.new.itemsize

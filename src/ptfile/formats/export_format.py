@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import FormatError, TensorError, UnsupportedError, located
+from ptfile.formats.opening import EXPORTED_PROGRAM
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE, LoadedStorages, MapLocation
 from ptfile.formats.torchscript_format import TorchScriptReader
@@ -26,11 +27,6 @@ from ptfile.tensors.storage import Storage, TypedStorage
 from ptfile.tensors.tensor import Tensor
 
 _T = TypeVar("_T")
-
-PROGRAM = "serialized_exported_program.json"
-"""What every file of 2.1 to 2.8 has."""
-ARCHIVE_FORMAT = "archive_format"
-"""What every file of 2.9 and later has."""
 
 _MODEL = re.compile(r"models/(.+)\.json")
 _SAVED = {
@@ -84,7 +80,7 @@ class ExportReader:
         """
         records = self._records
         with located(file=records.source.name):
-            if PROGRAM in records:
+            if EXPORTED_PROGRAM in records:
                 return {part: self._saved_part(names, runner, map_location) for part, names in _SAVED.items()}
             models = [found[1] for name in records.names if (found := _MODEL.fullmatch(name))]
             if not models:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.containers.sniff import LEGACY_MAGIC
 from ptfile.errors import FormatError, TensorError, UnsupportedError, located
 from ptfile.formats.legacy_ids import LoadedIds
@@ -21,7 +19,7 @@ from ptfile.formats.pickle_sequence import CutPickle, PickleSequence
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.ranges import Ranges, about, check_little_endian_machine, little_endian
 from ptfile.formats.storages import LoadedStorages, MapLocation
-from ptfile.formats.vocabulary import TORCH_NAMES
+from ptfile.formats.vocabulary import torch_names
 from ptfile.limits import Limits
 from ptfile.machine.policy import Policy
 from ptfile.machine.vm import Machine, Python2Text
@@ -30,11 +28,14 @@ from ptfile.sources.base import cut_off
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 PROTOCOL_VERSION = 1001
 """torch/serialization.py, PROTOCOL_VERSION."""
 COUNT_SIZE = 8
 """Bytes of the number of elements before a storage."""
-_STORAGE_NAMES = {name: meaning for name, meaning in TORCH_NAMES.items() if name[1].endswith("Storage")}
+_STORAGE_NAMES = {name: meaning for name, meaning in torch_names().items() if name[1].endswith("Storage")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from ptfile._types import Buffer
 from ptfile.containers.sniff import LEGACY_MAGIC
 from ptfile.formats.legacy_reader import COUNT_SIZE, PROTOCOL_VERSION
 from ptfile.formats.ranges import check_little_endian_machine
+from ptfile.formats.reducers import REDUCERS, SHARED_WORD
 from ptfile.formats.storages import SavedStorages, StoragesToSave
-from ptfile.formats.vocabulary import REDUCERS, SHARED_WORD
 from ptfile.machine.encoder import Encoder, Reducer
 from ptfile.machine.names import InertName
 from ptfile.sinks import Sink

@@ -7,12 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import FormatError, located
-from ptfile.formats import export_format, package_format, torchscript_format
-from ptfile.formats.diagnosis import broken_zip, no_checkpoint
-from ptfile.formats.legacy_reader import LegacyFormatReader
 from ptfile.formats.reader import FormatReader
-from ptfile.formats.safetensors_format import SafetensorsReader
-from ptfile.formats.tar_format import TarFormatReader
 from ptfile.formats.zip_format import ZipFormatReader
 from ptfile.formats.zip_records import ZipRecords
 from ptfile.limits import Limits
@@ -20,14 +15,41 @@ from ptfile.sources import MemorySource, Source, StreamSource
 
 _STREAM_HEAD_SIZE = 64
 """Bytes of a stream that are looked at: no legacy checkpoint is as short, so that none behind it loses its start."""
+EXPORTED_PROGRAM = "serialized_exported_program.json"
+"""What every file that torch.export of PyTorch 2.1 to 2.8 wrote has."""
+EXPORTED_ARCHIVE = "archive_format"
+"""What every such file of 2.9 and later has."""
+
+
+# Nearly all files are of one format: the readers of the others are imported when one comes.
+
+
+def _package(records: ZipRecords) -> FormatReader:
+    from ptfile.formats.package_format import PackageReader
+
+    return PackageReader(records)
+
+
+def _exported(records: ZipRecords) -> FormatReader:
+    from ptfile.formats.export_format import ExportReader
+
+    return ExportReader(records)
+
+
+def _torchscript(records: ZipRecords) -> FormatReader:
+    from ptfile.formats.torchscript_format import TorchScriptReader
+
+    return TorchScriptReader(records)
+
+
 _ZIP_DIALECTS: Mapping[str, Callable[[ZipRecords], FormatReader]] = {
     # What only files of a kind have; the first that is there decides. A package may hold any other record as well.
-    ".data/extern_modules": package_format.PackageReader,
-    export_format.ARCHIVE_FORMAT: export_format.ExportReader,
-    export_format.PROGRAM: export_format.ExportReader,
-    "constants.pkl": torchscript_format.TorchScriptReader,
-    "model.json": torchscript_format.TorchScriptReader,
-    "extern_modules": package_format.PackageReader,
+    ".data/extern_modules": _package,
+    EXPORTED_ARCHIVE: _exported,
+    EXPORTED_PROGRAM: _exported,
+    "constants.pkl": _torchscript,
+    "model.json": _torchscript,
+    "extern_modules": _package,
 }
 
 
@@ -51,19 +73,42 @@ def open_format(source: Source, limits: Limits) -> FormatReader:
     with located(file=source.name):
         if kind is Kind.ZIP:
             return open_zip_records(ZipRecords(_zip_reader(source, limits), limits))
-        if kind is Kind.LEGACY:
-            return LegacyFormatReader(source, limits)
-        if kind is Kind.TAR:
-            return TarFormatReader(source, limits)
-        if kind is Kind.SAFETENSORS:
-            return SafetensorsReader(source, limits)
-        raise no_checkpoint(kind, head, source, limits)
+        return _open_other(kind, head, source, limits)
+
+
+def _open_other(kind: Kind, head: bytes, source: Source, limits: Limits) -> FormatReader:
+    """The reader for what is no zip file, of which `head` are the first bytes."""
+    if kind is Kind.LEGACY:
+        return _legacy(source, limits)
+    if kind is Kind.TAR:
+        from ptfile.formats.tar_format import TarFormatReader
+
+        return TarFormatReader(source, limits)
+    if kind is Kind.SAFETENSORS:
+        from ptfile.formats.safetensors_format import SafetensorsReader
+
+        return SafetensorsReader(source, limits)
+    raise _no_checkpoint(kind, head, source, limits)
+
+
+def _no_checkpoint(kind: Kind, head: bytes, source: Source, limits: Limits) -> FormatError:
+    from ptfile.formats.diagnosis import no_checkpoint
+
+    return no_checkpoint(kind, head, source, limits)
+
+
+def _legacy(source: Source | StreamSource, limits: Limits) -> FormatReader:
+    from ptfile.formats.legacy_reader import LegacyFormatReader
+
+    return LegacyFormatReader(source, limits)
 
 
 def _zip_reader(source: Source, limits: Limits) -> ZipReader:
     try:
         return ZipReader(source, limits)
     except FormatError as error:
+        from ptfile.formats.diagnosis import broken_zip
+
         raise broken_zip(error, source, limits) from error
 
 
@@ -82,9 +127,9 @@ def _open_stream(source: StreamSource, limits: Limits) -> FormatReader:
     """
     head = source.peek(_STREAM_HEAD_SIZE)
     if sniff(head, len(head)) is Kind.LEGACY:
-        return LegacyFormatReader(source, limits)
+        return _legacy(source, limits)
     head = source.peek(HEAD_SIZE)
     kind = sniff(head, source.size if len(head) == HEAD_SIZE else len(head))
     if kind not in (Kind.ZIP, Kind.TAR, Kind.SAFETENSORS):
-        raise no_checkpoint(kind, head, MemorySource(head, source.name), limits)
+        raise _no_checkpoint(kind, head, MemorySource(head, source.name), limits)
     return open_format(MemorySource(source.rest(), source.name), limits)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from types import MappingProxyType
 
-from ptfile.formats import export_format
+from ptfile.formats.opening import EXPORTED_ARCHIVE
 
 _OTHERS: Mapping[str, str] = MappingProxyType(
     {
@@ -34,7 +34,7 @@ def writer(kind: str, records: Container[str], facts: Mapping[str, str]) -> str:
     if kind in _OTHERS:
         return _OTHERS[kind]
     if kind == "export":
-        return "torch.export, PyTorch " + ("2.9 or newer" if export_format.ARCHIVE_FORMAT in records else "2.1 to 2.8")
+        return "torch.export, PyTorch " + ("2.9 or newer" if EXPORTED_ARCHIVE in records else "2.1 to 2.8")
     if ".format_version" in records:
         return "PyTorch 2.7 or newer"
     if ".data/serialization_id" in records:

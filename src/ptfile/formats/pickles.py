@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ptfile.formats.vocabulary import PLAIN, ROLES, TORCH_NAMES, Dialect, find, policy
+from ptfile.formats.vocabulary import PLAIN, ROLES, Dialect, find, policy, torch_names
 from ptfile.limits import Limits
 from ptfile.machine.fast import run_if_harmless
 from ptfile.machine.names import Global
@@ -57,7 +57,7 @@ class TrustingRunner:
     def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
         class Unpickler(self.pickle_module.Unpickler):  # type: ignore[misc, name-defined]
             def find_class(self, module: str, name: str) -> Any:
-                found = TORCH_NAMES.get((module, name))
+                found = torch_names().get((module, name))
                 if found is not None and module != "builtins":
                     return found.value or found.call or Global(module, name)
                 return super().find_class(module, name)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import FormatError, UnsupportedError, brief
 from ptfile.sources import Source, StreamSource, ViewSource, announce
 from ptfile.sources.read_ahead import near
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Run, empty_bytes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _LONGEST_NAME = 64
 """Characters of what a number in `sys_info` is called."""

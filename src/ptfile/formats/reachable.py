@@ -13,8 +13,8 @@ from typing import Any
 from ptfile._types import Buffer
 from ptfile.errors import UnsupportedError
 from ptfile.formats.rebuild import TENSOR_CLASS
+from ptfile.formats.reducers import REDUCERS
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.vocabulary import REDUCERS
 from ptfile.machine.encoder import Encoder, Reducers
 from ptfile.tensors.quantized import PerChannel, QuantizedTensor
 from ptfile.tensors.reach import joined, reached

@@ -7,10 +7,9 @@ The names and the order of the arguments are those of `torch/_utils.py`, `Tensor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsafeError, UnsupportedError, brief
 from ptfile.formats.arguments import (
     counted,
@@ -26,7 +25,6 @@ from ptfile.formats.rebuild_layouts import BUILDERS as LAYOUT_BUILDERS
 from ptfile.formats.rebuild_layouts import NAMES as LAYOUT_NAMES
 from ptfile.formats.rebuild_layouts import REDUCERS as LAYOUT_REDUCERS
 from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE, SavedStorages
-from ptfile.machine.encoder import Reducer
 from ptfile.machine.names import Global, InertName
 from ptfile.machine.plain import PlainTensors, Strided
 from ptfile.machine.policy import Meaning, TypeRules
@@ -39,6 +37,9 @@ from ptfile.tensors.python_side import Attributed, PythonSide
 from ptfile.tensors.storage import Storage, TypedStorage
 from ptfile.tensors.strides import INT64_MAX
 from ptfile.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ptfile.machine.encoder import Reducer
 
 Reduced: TypeAlias = "tuple[Global, tuple[Any, ...]]"
 

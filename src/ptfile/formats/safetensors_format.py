@@ -8,29 +8,30 @@ tensors' bytes are ranges of the source, so that they may be anywhere and of any
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import FormatError, LimitError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.ranges import Ranges, check_little_endian_machine
 from ptfile.formats.storages import UNTYPED_STORAGE, LoadedStorages, MapLocation
 from ptfile.formats.zip_records import read_json
 from ptfile.limits import Limits
-from ptfile.sources import Source, announce
+from ptfile.sources import DistantSource, Source, announce
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Storage
+from ptfile.tensors.storage import Run, Storage
 from ptfile.tensors.tensor import Tensor
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 LENGTH_SIZE = 8
+_PIECE = 1 << 20
 HALF_BYTES = "F4"
 """Its shapes count numbers, of which a byte holds two; PyTorch's count bytes."""
 CODES: Mapping[str, DType] = {
@@ -73,6 +74,33 @@ class _Entry:
         return strides.numel(self.shape) * self.dtype.itemsize
 
 
+class _Elements(NamedTuple):
+    """The elements of a tensor in a file. (A tuple, as `StoredBytes` is.)"""
+
+    source: Source
+    ranges: Ranges
+    entry: _Entry
+    crc: None = None
+
+    @property
+    def offset(self) -> int:
+        return self.entry.offset
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        return self.range(0, self.entry.nbytes)
+
+    def range(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        with located(file=self.source.name):
+            return self.ranges.elements(self.entry.offset + start, stop - start, self.entry.dtype)
+
+    def will_read(self, runs: Iterable[Run]) -> None:
+        self.ranges.will_read(self.entry.offset, runs)
+
+    def pieces(self) -> Iterator[npt.NDArray[np.uint8]]:
+        nbytes = self.entry.nbytes
+        return (self.range(start, min(start + _PIECE, nbytes)) for start in range(0, nbytes, _PIECE))
+
+
 class SafetensorsReader:
     """A safetensors file, open. Its value is a dict of tensors by name, in the order of the file."""
 
@@ -82,6 +110,7 @@ class SafetensorsReader:
         """Raises FormatError for what the library refuses, UnsupportedError if it is missing, LimitError."""
         self._source = source
         self._ranges = Ranges(source)
+        self._is_distant = isinstance(source, DistantSource)
         self._storages: list[Storage] = []
         with located(file=source.name):
             check_little_endian_machine()
@@ -121,14 +150,9 @@ class SafetensorsReader:
         return dict(self._metadata)
 
     def _make(self, key: str, nbytes: int, _: DType | None) -> Storage:
-        entry = self._entries[int(key)]
-
-        def read(start: int = 0, stop: int = nbytes) -> npt.NDArray[np.uint8]:
-            with located(file=self._source.name):
-                return self._ranges.elements(entry.offset + start, stop - start, entry.dtype)
-
-        will_read = partial(self._ranges.will_read, entry.offset)
-        storage = Storage.deferred(nbytes, read, fetch_range=read, will_read=will_read)
+        elements = _Elements(self._source, self._ranges, self._entries[int(key)])
+        ahead = elements.will_read if self._is_distant else None
+        storage = Storage.deferred(nbytes, elements.read, fetch_range=elements.range, will_read=ahead, origin=elements)
         self._storages.append(storage)
         return storage
 

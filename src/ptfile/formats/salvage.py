@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from isal import isal_zlib
 
+from ptfile._lazy import np
 from ptfile.containers import zip_salvage as zsv
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.serialization_id import LENGTH
 from ptfile.containers.zip_directory import read_directory
 from ptfile.containers.zip_salvage import Piece
-from ptfile.containers.zip_writer import ALIGNMENT, plan
+from ptfile.containers.zip_structs import ALIGNMENT
 from ptfile.errors import FormatError, PtfileError, UnsupportedError, located
 from ptfile.formats.pickle_sequence import PickleSequence
 from ptfile.formats.pickles import PickleRunner
@@ -29,6 +28,9 @@ from ptfile.sources import Source
 from ptfile.sources.read_ahead import near
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _PICKLE = "data.pkl"
 _ID = ".data/serialization_id"
@@ -264,6 +266,8 @@ class BrokenZip:
         self, head: tuple[str, ...], keys: tuple[str, ...], tail: tuple[str, ...], alignment: int
     ) -> int | None:
         """The size of the file if it was laid out like this; None if it was not."""
+        from ptfile.containers.zip_writer import plan  # what writes files, for those that are cut off alone
+
         before = [(_PICKLE, len(self._pickle))]
         before += [(name, _SMALL_SIZES[name] or len(str(alignment))) for name in head]
         middle = [(self._record(key), self.storages[key].nbytes) for key in keys]

@@ -1,46 +1,43 @@
-"""All names that ptfile knows in a pickle, and all types of its own that it can write: the tables, joined."""
+"""All names that ptfile knows in a pickle: the tables, joined. `reducers` has the types that it can write."""
 
 from __future__ import annotations
 
+import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ptfile.formats import numpy_objects, python_objects, rebuild, torch_constants
-from ptfile.machine.encoder import saved_types
+from ptfile.formats import rebuild
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, Policy, TypeRules, Unknown
-from ptfile.machine.proof import Role
+from ptfile.machine.proof import Role, roles_of
 
-TORCH_NAMES: Mapping[tuple[str, str], Meaning] = {**rebuild.NAMES, **torch_constants.NAMES}
-"""Names of PyTorch."""
-_NAMES = {**python_objects.NAMES, **numpy_objects.NAMES, **TORCH_NAMES}
-_TYPES: Mapping[type, TypeRules] = {
-    **python_objects.TYPES,
-    **numpy_objects.TYPES,
-    **rebuild.TYPES,
-    **torch_constants.TYPES,
-}
 LOOK_INTO_IT = "Load it with unknown='inert' to look into it without running anything"
 _ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, which runs the code that it names"
 
-REDUCERS = saved_types({**rebuild.REDUCERS, **torch_constants.REDUCERS})
-SHARED_WORD = "torch"
-"""The module of theirs whose name is a word."""
 
-
-ROLES: Mapping[tuple[str, str], Role] = {
+_ROLES: Mapping[tuple[str, str], Role] = {
     **{(name.module, name.name): role for name, role in rebuild.ROLES.items()},
     ("collections", "OrderedDict"): Role.ORDERED_DICT,
 }
+ROLES = roles_of(_ROLES)
 """What the names that nearly all checkpoints are made of are used for."""
+
+
+def _proved(module: str, name: str) -> Any:
+    if (module, name) == ("collections", "OrderedDict"):
+        return OrderedDict
+    meaning, named = rebuild.NAMES[module, name], Global(module, name)
+    return rebuild.PROVED_BUILDERS.get(named) or meaning.value or meaning.call or named
+
+
+_PROVED = {place: _proved(*place) for place in _ROLES}
 
 
 def find(module: str, name: str) -> Any:
     """What a name that has a role is to those who run a pickle that was proved harmless."""
-    meaning = _NAMES[module, name]
-    named = Global(module, name)
-    return rebuild.PROVED_BUILDERS.get(named) or meaning.value or meaning.call or named
+    return _PROVED[module, name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +56,38 @@ class Dialect:
 PLAIN = Dialect()
 
 
+@functools.cache
+def torch_names() -> Mapping[tuple[str, str], Meaning]:
+    """Names of PyTorch."""
+    from ptfile.formats import torch_constants
+
+    return {**rebuild.NAMES, **torch_constants.NAMES}
+
+
 def policy(unknown: Unknown, dialect: Dialect = PLAIN) -> Policy:
     """What a pickle may do; `unknown` says what becomes of names outside the tables."""
-    return _PLAIN_POLICIES[unknown] if dialect is PLAIN else _policy(unknown, dialect)
+    return _plain_policy(unknown) if dialect is PLAIN else _policy(unknown, dialect)
+
+
+@functools.cache
+def _plain_policy(unknown: Unknown) -> Policy:
+    return _policy(unknown, PLAIN)
 
 
 def _policy(unknown: Unknown, dialect: Dialect) -> Policy:
+    # A pickle that was proved harmless needs none of these, nor the modules of Python that they know the classes of.
+    from ptfile.formats import numpy_objects, python_objects, torch_constants
+
+    names = {**python_objects.NAMES, **numpy_objects.NAMES, **torch_names()}
+    types = {**python_objects.TYPES, **numpy_objects.TYPES, **rebuild.TYPES, **torch_constants.TYPES}
     if unknown == "inert":
-        names = {**_NAMES, **numpy_objects.OBJECT_NAMES, **dialect.names}
-        types = {**_TYPES, **numpy_objects.OBJECT_TYPES, **dialect.types}
-        return Policy(names, types, unknown=unknown, is_data=dialect.is_data)
-    names, types = {**_NAMES, **dialect.names}, {**_TYPES, **dialect.types}
-    return Policy(names, types, advice=dialect.advice, is_data=dialect.is_data)
-
-
-_PLAIN_POLICIES: Mapping[Unknown, Policy] = {"error": _policy("error", PLAIN), "inert": _policy("inert", PLAIN)}
+        names |= numpy_objects.OBJECT_NAMES
+        types |= numpy_objects.OBJECT_TYPES
+    advice = dialect.advice if unknown == "error" else ""
+    return Policy(
+        {**names, **dialect.names},
+        {**types, **dialect.types},
+        unknown=unknown,
+        advice=advice,
+        is_data=dialect.is_data,
+    )

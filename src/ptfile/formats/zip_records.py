@@ -5,15 +5,12 @@ Pickles and JSON are read whole; storages when someone asks for their bytes; fil
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile._threads import share
 from ptfile.containers.zip_directory import Record
 from ptfile.containers.zip_reader import LARGE, ZipReader
@@ -26,9 +23,13 @@ from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Run, Storage, empty_bytes
 
-_BYTE_ORDER = "byteorder"
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+BYTE_ORDER = "byteorder"
+_OURS = sys.byteorder.encode()
 _ABOUT = (
-    *("archive_format", "archive_version", "version", ".data/version", ".format_version", _BYTE_ORDER),
+    *("archive_format", "archive_version", "version", ".data/version", ".format_version", BYTE_ORDER),
     *(".storage_alignment", ".data/python_version", ".data/serialization_id"),
 )
 """Records of a few letters that say what the file is and how it was written, in the various dialects."""
@@ -59,13 +60,15 @@ class ZipRecords:
         """Raises FormatError for a byte order that does not exist, and for records whose headers disagree."""
         self.limits = limits
         self._zip = reader
+        self._records = reader.records
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
         self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
-        self._threads = 1
-        self._check_names()
+        self._largest = 0
+        if not reader.is_compared:
+            self._check_names()
         self._swap = self._is_swapped()
 
     @property
@@ -80,7 +83,7 @@ class ZipRecords:
     @property
     def names(self) -> Iterable[str]:
         """Short names, in the order of the bytes in the file."""
-        return (name.removeprefix(self._root) for name in self._zip.records)
+        return (name.removeprefix(self._root) for name in self._records)
 
     @property
     def asked(self) -> Sequence[tuple[int, Storage]]:
@@ -88,7 +91,7 @@ class ZipRecords:
         return [(offset, storage) for offset, storage, _ in self._asked]
 
     def __contains__(self, name: object) -> bool:
-        return f"{self._root}{name}" in self._zip.records
+        return f"{self._root}{name}" in self._records
 
     def size(self, name: str) -> int:
         """Bytes of content. Raises FormatError if there is no such record."""
@@ -100,18 +103,22 @@ class ZipRecords:
 
     def read(self, name: str) -> bytes:
         """The content. Raises FormatError if there is no such record or its checksum is wrong."""
-        with located(file=self._source.name, record=name):
-            return bytes(self._zip.read(self._record(name)))
+        return bytes(self._zip.read(self._record(name)))
+
+    def says(self, name: str, content: bytes) -> bool:
+        """Whether there is such a record with just this content. Raises FormatError for a wrong checksum."""
+        record = self._records.get(f"{self._root}{name}")
+        return record is not None and record.size == len(content) and self._zip.read(record) == content
 
     def text(self, name: str) -> str:
         """The content as UTF-8, of what is to be read as a whole: a pickle's limit holds.
 
         Raises FormatError, LimitError.
         """
-        self._check_size(name)
+        record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
             try:
-                return self.read(name).decode()
+                return bytes(self._zip.read(record)).decode()
             except UnicodeDecodeError as error:
                 raise FormatError("it is no UTF-8 text", offset=error.start) from error
 
@@ -129,9 +136,9 @@ class ZipRecords:
         prepare: Callable[[bytes], bytes] | None = None,
     ) -> Any:
         """The value of a pickle that fills its record. `prepare` gets its bytes first."""
-        self._check_size(name)
+        record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
-            data = self.read(name)
+            data = bytes(self._zip.read(record))
             data = prepare(data) if prepare else data
             value, end = runner.run(data, load_persistent)
             if end != len(data):
@@ -147,8 +154,7 @@ class ZipRecords:
         ahead = stored.will_read if self._is_distant else None
         storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=ahead, origin=stored)
         self._asked.append((stored.offset, storage, stored))
-        if nbytes >= LARGE:  # asked first, because there may be very many small ones
-            self._threads = max(self._threads, stored.threads)
+        self._largest = max(self._largest, nbytes)
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -194,8 +200,10 @@ class ZipRecords:
     def fill(self) -> None:
         """Read them all, in that order."""
         self.announce()
-        if self._threads > 1:
-            share(self._tasks(), self._threads)
+        # Very many small ones need not be asked one by one.
+        threads = max((stored.threads for _, _, stored in self._asked), default=1) if self._largest >= LARGE else 1
+        if threads > 1:
+            share(self._tasks(), threads)
         else:
             for _, storage, _ in self._asked:
                 storage.load()
@@ -214,17 +222,19 @@ class ZipRecords:
                 yield from stored.tasks(storage)
 
     def _record(self, name: str) -> Record:
-        record = self._zip.records.get(f"{self._root}{name}")
+        record = self._records.get(f"{self._root}{name}")
         if record is None:
             fix = "The file was changed after it was saved"
             place: dict[str, Any] = {"file": self._source.name, "record": name[:80]}
             raise MissingRecordError(f"it has no record {name[:80]}", fix=fix, **place)
         return record
 
-    def _check_size(self, name: str) -> None:
-        size, allowed = self.size(name), self.limits.pickle_size
-        if size > allowed:
-            raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=size)
+    def _record_within_limits(self, name: str) -> Record:
+        """What is to be read as a whole."""
+        record, allowed = self._record(name), self.limits.pickle_size
+        if record.size > allowed:
+            raise LimitError(f"{name} is too large", limit="pickle_size", allowed=allowed, actual=record.size)
+        return record
 
     def _check_names(self) -> None:
         """Compare the names of all records but storages with their headers.
@@ -233,7 +243,7 @@ class ZipRecords:
         That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in STORAGES)
-        records = [record for name, record in self._zip.records.items() if not name.startswith(storages)]
+        records = [self._records[name] for name in self._records if not name.startswith(storages)]
         soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
         self._zip.will_read(record.header_offset for record in soon)
         for record in records:
@@ -241,12 +251,14 @@ class ZipRecords:
 
     def _is_swapped(self) -> bool:
         """Whether the numbers in storages are in the other byte order. PyTorch 2.0 and earlier say nothing of it."""
-        if _BYTE_ORDER not in self:
+        if self.says(BYTE_ORDER, _OURS):
+            return False
+        if BYTE_ORDER not in self:
             return sys.byteorder != "little"
-        text = self.read(_BYTE_ORDER)
+        text = self.read(BYTE_ORDER)
         if text not in (b"little", b"big"):
-            raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=_BYTE_ORDER)
-        return text.decode() != sys.byteorder
+            raise FormatError(f"the byte order is {text[:20]!r} instead of little or big", record=BYTE_ORDER)
+        return True
 
     def _unit_to_swap(self, dtype: DType | None, nbytes: int) -> int:
         """Bytes of the numbers that have to be reversed; 1: none."""
@@ -274,6 +286,11 @@ class StoredBytes(NamedTuple):
     def offset(self) -> int:
         """Where the record begins, from the start of the file."""
         return self.record.header_offset
+
+    @property
+    def crc(self) -> int | None:
+        """The CRC-32 of the bytes as they are read, if the file has it."""
+        return self.record.crc if self.unit == 1 and (self.record.crc or not self.record.size) else None
 
     @property
     def start(self) -> int:
@@ -348,6 +365,8 @@ class StoredBytes(NamedTuple):
 
 def read_json(text: str, limits: Limits) -> Any:
     """The value of a JSON text. Raises FormatError for what is no JSON, LimitError for what is too deep."""
+    import json  # for the formats that have some: a checkpoint of torch.save has none
+
     try:
         integer = partial(_integer, digits=limits.integer_digits)
         return json.loads(text, object_pairs_hook=_object, parse_int=integer)

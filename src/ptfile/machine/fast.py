@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ptfile.limits import Limits
 from ptfile.machine.extent import check_tree
 from ptfile.machine.phrases import LONGEST_TEXT
-from ptfile.machine.proof import DEEPEST, LONG_PUT, Role, is_harmless
+from ptfile.machine.proof import DEEPEST, LONG_PUT, Roles, is_harmless
 
 _LONGEST_INTEGER = 17
 """Decimal digits of what a phrase can say."""
 _SHORT_ENTRIES = 1 << 8
 """Entries of the memo whose PUT is short; each of the others takes as many bytes as a LONG_BINPUT."""
-Roles = Mapping[tuple[str, str], Role]
 Find = Callable[[str, str], Any]
 """From a module and a name, of those that have a role, to what is called, or stands for the name."""
 

@@ -8,14 +8,15 @@ Anything else in a tree, and a tree that is mostly plain values, which the pickl
 from __future__ import annotations
 
 import copyreg
+import functools
 import pickle
 import struct
 import sys
 from _compat_pickle import REVERSE_IMPORT_MAPPING, REVERSE_NAME_MAPPING
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from ptfile._collector import paused_collector
 from ptfile._types import Buffer
@@ -39,7 +40,8 @@ _INT = struct.Struct("<ci")
 _SHORT = struct.Struct("<cH")
 _TEXT = struct.Struct("<cI")
 _BYTES = tuple(b"K%c" % number for number in range(1 << 8))
-_SHORT_MEMO = 1 << 8
+_PUTS = tuple(b"q%c" % number for number in range(1 << 8))
+_SHORT_MEMO = len(_PUTS)
 """Objects in the memo whose number takes one byte."""
 _CLOSE_TUPLE = {1: b"\x85", 2: b"\x86", 3: b"\x87"}
 """TUPLE1 to TUPLE3; longer ones stand between a mark and TUPLE."""
@@ -90,27 +92,13 @@ class _PlainEncoder:
         self._patterns: dict[tuple[Any, ...], _Pattern] = {}
         self._depth = 0
         self._most = _MUCH
-        self._writers: dict[type, Callable[[Any], None]] = {
-            str: self._text,
-            int: self._int,
-            float: self._float,
-            bool: self._bool,
-            type(None): self._none,
-            tuple: self._tuple,
-            dict: self._dict,
-            list: self._list,
-            OrderedDict: self._ordered_dict,
-            Global: self._name,
-            tensors.kind: self._tensor,
-        }
+        self._writers = {**self._table, tensors.kind: _PlainEncoder._tensor}
 
     def encode(self, value: object) -> bytearray:
         try:
-            self._writers[type(value)](value)
+            self._writers[type(value)](self, value)
         except KeyError:  # of a type that is not in the table
             raise NotPlainError from None
-        finally:
-            self._writers.clear()  # they hold this, which holds them and what was saved, until the collector comes by
         self._out += b"."
         return self._out
 
@@ -156,11 +144,7 @@ class _PlainEncoder:
     def _text(self, value: str) -> None:
         if self._is_known(value):
             return
-        if len(value) >= _LONG_TEXT:
-            raise NotPlainError
-        data = value.encode("utf-8", "surrogatepass")
-        self._out += _TEXT.pack(b"X", len(data))
-        self._out += data
+        self._out += _text(value)
         self._note(value)
 
     # names
@@ -169,16 +153,7 @@ class _PlainEncoder:
         """A `Global`, or a class or function that can be imported."""
         if self._is_known(obj):
             return
-        if type(obj) is Global:
-            module, name = obj.module, obj.name
-        else:
-            module, name = obj.__module__, obj.__qualname__
-            if getattr(sys.modules.get(module), name, None) is not obj:
-                raise NotPlainError
-        old = module in REVERSE_IMPORT_MAPPING or (module, name) in REVERSE_NAME_MAPPING  # it goes by Python 2's name
-        if old or "." in name or not (module.isascii() and name.isascii()):
-            raise NotPlainError
-        self._out += f"c{module}\n{name}\n".encode()
+        self._out += _global(obj)
         self._note(obj)
 
     # containers
@@ -194,7 +169,7 @@ class _PlainEncoder:
             self._out += b"("
         self._enter()
         for item in value:
-            self._writers[type(item)](item)
+            self._writers[type(item)](self, item)
         self._depth -= 1
         if id(value) in self._memo:  # it is inside itself
             raise NotPlainError
@@ -208,14 +183,14 @@ class _PlainEncoder:
         self._note(value)
         self._enter()
         if len(value) == 1:
-            self._writers[type(value[0])](value[0])
+            self._writers[type(value[0])](self, value[0])
             self._out += b"a"
         else:
             for start in range(0, len(value), _BATCH):
                 self._check_worth()
                 self._out += b"("
                 for item in value[start : start + _BATCH]:
-                    self._writers[type(item)](item)
+                    self._writers[type(item)](self, item)
                 self._out += b"e"
         self._depth -= 1
 
@@ -262,8 +237,8 @@ class _PlainEncoder:
     def _pairs(self, items: Iterable[tuple[Any, Any]]) -> None:
         writers = self._writers
         for key, item in items:
-            writers[type(key)](key)
-            writers[type(item)](item)
+            writers[type(key)](self, key)
+            writers[type(item)](self, item)
 
     def _enter(self) -> None:
         """Go one container deeper."""
@@ -287,6 +262,11 @@ class _PlainEncoder:
         self._most += _MUCH_FOR_TENSOR
         persistent_id, offset, shape, stride, requires_grad = described
         kind, storage_class, key, location, numel = persistent_id
+        if shape and self._next <= _SHORT_MEMO - _NUMBERS_OF_FIRST:
+            new = {id(obj) for obj in (self._rebuild, kind, storage_class, key, location, OrderedDict)}
+            if len(new) == 6 and self._memo.keys().isdisjoint(new):
+                self._first_tensor(tensor, *described)
+                return
         alike = (id(storage_class), id(location), numel, offset, shape, stride, requires_grad)
         pattern = self._patterns.get(alike)
         if pattern is not None and id(key) not in self._memo:
@@ -329,13 +309,54 @@ class _PlainEncoder:
                 ),
             )
 
+    def _first_tensor(
+        self,
+        tensor: Any,
+        persistent_id: PersistentId,
+        offset: int,
+        shape: tuple[int, ...],
+        stride: tuple[int, ...],
+        requires_grad: bool,
+    ) -> None:
+        """The same for one of which nothing is in the memo: the first of a pickle, in many the only one."""
+        kind, storage_class, key, location, numel = persistent_id
+        n = self._next
+        self._next = n + _NUMBERS_OF_FIRST
+        objects = (self._rebuild, kind, storage_class, key, location, OrderedDict, tensor)
+        self._memo.update(zip(map(id, objects), (n, n + 1, n + 2, n + 3, n + 4, n + 8, n + 11), strict=True))
+        self._kept += objects
+        a, b, c, d, e, f, g, h, i, j, k, m = _PUTS[n : self._next]
+        self._out += b"".join(
+            [
+                *(_global(self._rebuild), a, b"((", _text(kind), b, _global(storage_class), c, _text(key), d),
+                *(_text(location), e, _int(numel), b"t", f, b"Q", _int(offset), _counts(shape), g, _counts(stride), h),
+                *(_bool(requires_grad), _global(OrderedDict), i, b")R", j, b"t", k, b"R", m),
+            ]
+        )
+
     def _counts(self, counts: tuple[int, ...]) -> None:
         """A tuple that is new each time."""
         self._out += _counts(counts)
         if counts:
             self._number()
 
+    _table: ClassVar[Mapping[type, Callable[[_PlainEncoder, Any], None]]] = {
+        str: _text,
+        int: _int,
+        float: _float,
+        bool: _bool,
+        type(None): _none,
+        tuple: _tuple,
+        dict: _dict,
+        list: _list,
+        OrderedDict: _ordered_dict,
+        Global: _name,
+    }
+    """What writes a value, by its type."""
 
+
+_NUMBERS_OF_FIRST = 12
+"""Objects in a tensor of which nothing is in the memo that have a number: all that have one."""
 _NUMBERS = 7
 """Objects in a tensor that have a number: the key of its storage, the persistent id, the shape, the stride, the hooks,
 the arguments and the tensor."""
@@ -358,6 +379,32 @@ class _Pattern:
         a, b, c, d = self._key_to_hooks
         rest = self._rest.pack(b"r", n, a, n + 1, b, n + 2, c, n + 3, d, n + 4, b"tr", n + 5, b"Rr", n + 6)
         return b"".join((self._before, _COUNT.pack(len(text)), text, rest))
+
+
+def _global(obj: Any) -> bytes:
+    """The name of a `Global`, or of a class or function that can be imported."""
+    if type(obj) is Global:
+        module, name = obj.module, obj.name
+    else:
+        module, name = obj.__module__, obj.__qualname__
+        if getattr(sys.modules.get(module), name, None) is not obj:
+            raise NotPlainError
+    return _global_opcode(module, name)
+
+
+@functools.lru_cache(maxsize=64)
+def _global_opcode(module: str, name: str) -> bytes:
+    old = module in REVERSE_IMPORT_MAPPING or (module, name) in REVERSE_NAME_MAPPING  # it goes by Python 2's name
+    if old or "." in name or not (module.isascii() and name.isascii()):
+        raise NotPlainError
+    return f"c{module}\n{name}\n".encode()
+
+
+def _text(value: str) -> bytes:
+    if len(value) >= _LONG_TEXT:
+        raise NotPlainError
+    data = value.encode("utf-8", "surrogatepass")
+    return _TEXT.pack(b"X", len(data)) + data
 
 
 def _bool(value: bool) -> bytes:

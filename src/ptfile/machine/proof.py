@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from operator import lt
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from ptfile.machine.keys import FEW_SMALL
 from ptfile.machine.phrases import phrases, record
@@ -66,7 +66,16 @@ class _NoProofError(Exception):
     """The pickle says something that is no phrase, or that may not be."""
 
 
-def is_harmless(data: bytes, roles: Mapping[tuple[str, str], Role]) -> bool:
+Roles: TypeAlias = "Mapping[bytes, Role]"
+"""What `roles_of` makes."""
+
+
+def roles_of(names: Mapping[tuple[str, str], Role]) -> Roles:
+    """Names, each a module and what is in it, as they stand in a pickle."""
+    return {f"{module}\n{name}".encode(): role for (module, name), role in names.items()}
+
+
+def is_harmless(data: bytes, roles: Roles) -> bool:
     """Whether all of the bytes are one pickle of which the above is proved; `roles` has the names that it may use."""
     try:
         _Proof(data, roles).run()
@@ -78,10 +87,10 @@ def is_harmless(data: bytes, roles: Mapping[tuple[str, str], Role]) -> bool:
 class _Proof:
     """Goes through one pickle, once."""
 
-    def __init__(self, data: bytes, roles: Mapping[tuple[str, str], Role]) -> None:
+    def __init__(self, data: bytes, roles: Roles) -> None:
         self._data = data
         self._phrases = phrases()
-        self._roles = {f"{module}\n{name}".encode(): role for (module, name), role in roles.items()}
+        self._roles = roles
         self._position = len(_PROTOCOLS[0])
         self._last_put = -1
         self._texts: set[bytes] = set()  # the GETs that give texts
@@ -120,33 +129,41 @@ class _Proof:
 
     def _puts(self, puts: Sequence[bytes]) -> None:
         """The same for many, in their order."""
-        joined = b"".join(puts)
-        if puts and joined[::LONG_PUT] == b"r" * len(puts) and len(joined) == LONG_PUT * len(puts):
-            indices = struct.unpack("<" + len(puts) * "xI", joined)
-            _check(indices[0] > max(self._last_put, 255) and all(map(lt, indices, indices[1:])))
-            self._last_put = indices[-1]
+        count, joined = len(puts), b"".join(puts)
+        if len(joined) == 2 * count and joined[::2] == b"q" * count:
+            self._rising(joined[1::2])
+        elif len(joined) == LONG_PUT * count and joined[::LONG_PUT] == b"r" * count:
+            indices = struct.unpack("<" + count * "xI", joined)
+            _check(not indices or indices[0] > 255)
+            self._rising(indices)
         else:
             for put in puts:
                 self._put(put)
 
-    def _text(self, text: bytes) -> None:
-        """A text, which may come from the memo."""
-        if text.startswith(b"X"):
-            put = text[5 + text[1] :]
-            self._put(put)
-            self._texts.add(_get(put))
-        else:
-            _check(text in self._texts)
+    def _rising(self, indices: Sequence[int]) -> None:
+        """New memo entries, one behind the other."""
+        if indices:
+            _check(indices[0] > self._last_put and all(map(lt, indices, indices[1:])))
+            self._last_put = indices[-1]
 
-    def _expect(self, name: bytes, role: Role) -> None:
-        """A name, which may come from the memo."""
-        if name.startswith(b"c"):
-            module, function, put = name[1:].split(b"\n", 2)
-            _check(self._roles.get(module + b"\n" + function) is role)
-            self._put(put)
-            self._names[_get(put)] = role
-        else:
+    def _text(self, text: bytes) -> bytes:
+        """A text, which may come from the memo. Returns its PUT, if it has one."""
+        if not text.startswith(b"X"):
+            _check(text in self._texts)
+            return b""
+        put = text[5 + text[1] :]
+        self._texts.add(_get(put))
+        return put
+
+    def _expect(self, name: bytes, role: Role) -> bytes:
+        """A name, which may come from the memo. Returns its PUT, if it has one."""
+        if not name.startswith(b"c"):
             _check(self._names.get(name) is role)
+            return b""
+        module, function, put = name[1:].split(b"\n", 2)
+        _check(self._roles.get(module + b"\n" + function) is role)
+        self._names[_get(put)] = role
+        return put
 
     # values
 
@@ -178,7 +195,7 @@ class _Proof:
         """The kind of a value out of the memo that is no text."""
         if reference in self._tuples:
             return _TUPLE
-        self._expect(reference, Role.PARAMETER)
+        self._put(self._expect(reference, Role.PARAMETER))
         return _FUNCTION
 
     def _named(self) -> None:
@@ -189,12 +206,12 @@ class _Proof:
             self._position = match.end()
             self._more_tensors()
         elif match := self._phrases.ordered_dict.match(data, position):
-            self._expect(match[1], Role.ORDERED_DICT)
+            self._put(self._expect(match[1], Role.ORDERED_DICT))
             self._add(_ORDERED, match.end(), match[2])
         elif (match := self._phrases.name.match(data, position)) and match[1] in self._tuples:
             self._add(_TUPLE, match.end())
         elif match and match[1] not in self._texts:
-            self._expect(match[1], Role.PARAMETER)
+            self._put(self._expect(match[1], Role.PARAMETER))
             self._add(_FUNCTION, match.end())
         else:
             self._plain_values()
@@ -209,7 +226,7 @@ class _Proof:
                 self._texts.update((_get(name_put), _get(key_put)))
                 self._values += _PLAIN + _TENSOR
             else:
-                self._text(name)
+                self._put(self._text(name))
                 self._values += _PLAIN
                 self._tensor(*match.groups()[1:])
             self._position = match.end()
@@ -227,15 +244,17 @@ class _Proof:
         hooks_kind: bytes,
         *results: bytes,
     ) -> None:
-        self._expect(function, Role.TENSOR)
-        self._text(tag)
-        self._expect(kind, Role.STORAGE)
-        for text in (key, location):
-            self._text(text)
-        for put in (identity, shape, stride):
-            self._put(put)
-        self._expect(hooks_kind, Role.ORDERED_DICT)
-        self._puts(results)
+        puts = [
+            self._expect(function, Role.TENSOR),
+            self._text(tag),
+            self._expect(kind, Role.STORAGE),
+            self._text(key),
+            self._text(location),
+            *(identity, shape, stride),
+            self._expect(hooks_kind, Role.ORDERED_DICT),
+            *results,
+        ]
+        self._puts([put for put in puts if put])
         self._values += _TENSOR
         references = (function, tag, kind, location, hooks_kind)
         if not any(reference.startswith((b"c", b"X")) for reference in references):

@@ -17,11 +17,15 @@ STALE = 3600.0
 """Seconds without a write after which nobody is writing a file any more."""
 _RANDOM = 4
 """Bytes."""
+_MOST = (1 << 8 * _RANDOM) - 1
 
 
-def temporary_name(base: str) -> str:
-    """`.BASE.RANDOM.tmp`, with BASE cut so that the whole is a name a file system takes."""
-    random = os.urandom(_RANDOM).hex()
+def temporary_name(base: str, number: int | None = None) -> str:
+    """`.BASE.RANDOM.tmp`, with BASE cut so that the whole is a name a file system takes.
+
+    number: what to make RANDOM of, instead of a random number.
+    """
+    random = os.urandom(_RANDOM).hex() if number is None else f"{number & _MOST:0{2 * _RANDOM}x}"
     return f".{_cut(base)}.{random}.tmp"
 
 

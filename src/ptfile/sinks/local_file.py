@@ -21,6 +21,7 @@ from ptfile.sinks.base import CopyingSink, can_sync, write_zeros
 from ptfile.sinks.copying import copy_some
 from ptfile.sinks.folder import Folder
 from ptfile.sinks.leftovers import sweep, temporary_name
+from ptfile.sinks.small_file import replace_small_file
 from ptfile.sinks.space import check_room, explained
 from ptfile.sinks.write_back import WriteBack
 
@@ -31,6 +32,10 @@ LARGE = 16 << 20
 """Bytes from which writing takes so long that looking around first costs nothing beside it."""
 WRITE_MAX = 1 << 30
 """Bytes offered to the system in one call; Linux takes at most 0x7ffff000, macOS refuses 2 GiB and more."""
+_SMALL_PAGES = 32 << 10
+"""Linux keeps the bytes of a call in pages as large as the call. Up to these (PAGE_ALLOC_COSTLY_ORDER) it has some at
+hand that were used a moment ago. Larger ones make a third less work, but may be memory that nobody has used for long:
+the host of a virtual machine has to find it first, which costs several times what the copy does."""
 
 COPY_MAX = 64 << 20
 """Bytes that the system is asked to copy in one call, which nothing interrupts."""
@@ -52,23 +57,32 @@ class FileSink(CopyingSink):
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = (
-        "_base", "_expected", "_file", "_folder", "_fsync", "_old", "_process", "_temporary", "_write_back", "name",
-    )  # fmt: skip
+    _file = -1
+    _process: int | None = None
+    """Where there may be something to clean up."""
+    _folder: Folder | None = None
+    _base = ""
+    _temporary: str | None = None
+    _old: os.stat_result | None = None
+    _expected: int | None = None
+    _write_back: WriteBack | None = None
+    _position = 0
 
-    def __init__(self, path: Path, *, fsync: bool = False) -> None:
-        self._file = -1
-        self._temporary: str | None = None
-        self._folder: Folder | None = None
-        self._base = ""
-        self._old: os.stat_result | None = None
-        self._fsync = fsync
-        self._expected: int | None = None
-        self._write_back: WriteBack | None = None
+    def __init__(self, path: Path, *, fsync: bool = False, small_pages: bool = False) -> None:
+        """small_pages: take memory as a plain copy does, for a file that comes once and has nobody's memory ready."""
+        self._step = _SMALL_PAGES if small_pages else WRITE_MAX
         self.name = os.fspath(path)
-        self._process = os.getpid()  # the last: from here on there may be something to clean up
+        self._fsync = fsync
+
+    def put(self, content: Buffer) -> None:
+        """Write a small file, all at once, instead of entering this. Raises OSError."""
+        if self._fsync or not replace_small_file(self.name, content):
+            with self:
+                self.expect(len(content))
+                self.write(content)
 
     def __enter__(self) -> Self:
+        self._process = os.getpid()
         try:
             self._open()
         except OSError as error:
@@ -100,13 +114,12 @@ class FileSink(CopyingSink):
         rest = memoryview(data).cast("B")
         while rest.nbytes:
             try:
-                written = os.write(self._file, rest[:WRITE_MAX])
+                written = os.write(self._file, rest[: self._step - self._position % self._step])
             except OSError as error:
                 raise self._named(error) from error
             if written == 0:
                 raise OSError(errno.EIO, "the system took no bytes", self.name)
-            if self._write_back is not None:
-                self._write_back.follow(written)
+            self._moved(written)
             rest = rest[written:]
 
     def copy_from(self, file: int, offset: int, length: int) -> None:
@@ -119,8 +132,7 @@ class FileSink(CopyingSink):
                 raise self._named(error) from error
             if not copied:
                 raise EOFError
-            if self._write_back is not None:
-                self._write_back.follow(copied)
+            self._moved(copied)
             done += copied
 
     @property
@@ -139,8 +151,7 @@ class FileSink(CopyingSink):
             write_zeros(self, length)
         else:
             os.lseek(self._file, length, os.SEEK_CUR)
-            if self._write_back is not None:
-                self._write_back.follow(length)
+            self._moved(length)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -160,8 +171,13 @@ class FileSink(CopyingSink):
 
     def __del__(self) -> None:
         # An interrupt can come on the way into `__exit__` or inside `_abort`. A forked child leaves it to its parent.
-        if getattr(self, "_process", None) == os.getpid() and (self._file >= 0 or self._temporary is not None):
+        if (self._file >= 0 or self._temporary is not None) and self._process == os.getpid():
             self._abort()
+
+    def _moved(self, length: int) -> None:
+        self._position += length
+        if self._write_back is not None:
+            self._write_back.follow(length)
 
     def _open(self) -> None:
         target = self.name

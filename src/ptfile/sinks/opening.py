@@ -23,19 +23,21 @@ from ptfile.stores.urls import (
 )
 
 
-def open_sink(f: Path | Writable, *, fsync: bool = False, storage_options: StorageOptions = None) -> Sink:
+def open_sink(
+    f: Path | Writable, *, fsync: bool = False, small_pages: bool = False, storage_options: StorageOptions = None
+) -> Sink:
     """Where the bytes of a file go that is saved to a path, a URL or a file object. Nothing is opened yet.
 
-    fsync: as in `save`; what a store has taken is durable in any case.
+    fsync: as in `save`; what a store has taken is durable in any case. small_pages: as in `FileSink`.
 
     Raises TypeError for anything else, UnsupportedError for a URL that nothing can be saved to.
     """
     if is_file_url(f):
-        return FileSink(local_path(f), fsync=fsync)
+        return FileSink(local_path(f), fsync=fsync, small_pages=small_pages)
     if is_url(f):
         return _open_url(f, storage_options)
     if isinstance(f, (str, os.PathLike)):
-        return FileSink(f, fsync=fsync)
+        return FileSink(f, fsync=fsync, small_pages=small_pages)
     if callable(getattr(f, "write", None)) and callable(getattr(f, "flush", None)):
         return StreamSink(f, fsync=fsync)
     message = f"f is a {type(f).__name__}: it must be a path, a URL, or an object with write and flush"
@@ -52,4 +54,5 @@ def _open_url(url: str, options: StorageOptions) -> Sink:
         return ObjectSink(url, options)
     with needs_fsspec(url):
         from ptfile.sinks.fsspec_file import FsspecSink
-    return FsspecSink(url, options)
+        from ptfile.sinks.hub_file import HubSink
+    return HubSink(url, options) if scheme_of(url) == "hf" else FsspecSink(url, options)

@@ -6,7 +6,7 @@ A source of another kind (an object store, a block cache) needs only these metho
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,6 +57,10 @@ class ViewSource:
     def view(self, offset: int, length: int) -> memoryview:
         """The same bytes as `read`, without a copy, for as long as the view lives."""
         raise NotImplementedError
+
+    def read_many(self, offsets: Sequence[int], length: int) -> bytes:
+        """As many bytes from each of these places, one behind the other."""
+        return b"".join([self.view(offset, length) for offset in offsets])
 
 
 class ConcurrentSource:

@@ -10,6 +10,7 @@ from ptfile.sources.base import Source
 from ptfile.sources.file_object import FileObjectSource
 from ptfile.sources.local import LocalSource
 from ptfile.sources.mapped import MappedSource
+from ptfile.sources.small_file import read_small_file
 from ptfile.sources.stream import StreamSource
 from ptfile.stores.urls import (
     OBJECT_STORES,
@@ -31,6 +32,11 @@ def lasting_path(f: object) -> str | None:
     return os.path.abspath(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else None  # noqa: PTH100  (no symlink resolved)
 
 
+def open_file(path: Path, *, mmap: bool) -> Source:
+    """The bytes of a file on this machine, whatever its name looks like."""
+    return MappedSource(path) if mmap else read_small_file(path) or LocalSource(path)
+
+
 def open_source(
     f: Path | Readable, *, mmap: bool, may_stream: bool = False, storage_options: StorageOptions = None
 ) -> Source:
@@ -47,8 +53,7 @@ def open_source(
             raise ValueError(message)
         return _open_url(f, storage_options)
     if isinstance(f, (str, os.PathLike)):
-        path = os.fspath(f)
-        return MappedSource(path) if mmap else LocalSource(path)
+        return open_file(f, mmap=mmap)
     if mmap:
         message = "mmap=True maps a file by its path: give a path, not a file object"
         raise ValueError(message)

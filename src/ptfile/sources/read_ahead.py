@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ptfile._types import Buffer
 from ptfile.sources.base import Closing, DistantSource, Source, ViewSource, check_range
+from ptfile.sources.small_file import SmallFileSource
 
 _PASS_THROUGH = 64 << 10
 """Reads of this many bytes and more gain nothing from a window."""
@@ -56,4 +57,4 @@ class ReadAhead(Closing):
 
 def near(source: Source) -> Source:
     """A source for small reads: itself, if it is in memory or fetches ahead in a way of its own."""
-    return source if isinstance(source, (ViewSource, DistantSource)) else ReadAhead(source)
+    return source if isinstance(source, (ViewSource, DistantSource, SmallFileSource)) else ReadAhead(source)

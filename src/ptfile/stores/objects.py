@@ -15,7 +15,16 @@ from obstore import exceptions as theirs
 from obstore import store
 
 from ptfile.errors import UnsupportedError
-from ptfile.stores.urls import WEB, StorageOptions, changed, reason, redacted, scheme_of, split
+from ptfile.stores.urls import (
+    WEB,
+    StorageOptions,
+    changed,
+    ignores_ranges,
+    reason,
+    redacted,
+    scheme_of,
+    split,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -28,10 +37,19 @@ _RETRY = {
 """About a quarter of a minute of a store that says 503 or does not answer. obstore's own would be minutes."""
 _INSTANCE_METADATA = "169.254.169.254"
 """Where clouds tell a machine who it is; to fail there is to have found credentials nowhere."""
+_CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with what belongs to it",
+}
+"""Where they can be put, by the scheme; those without a line here are other names of Azure."""
 
 
 def open_store(url: str, options: StorageOptions) -> tuple[ObjectStore, str]:
-    """The store that a URL is in, and its key there. Raises IsADirectoryError for a bucket."""
+    """The store that a URL is in, and its key there.
+
+    Raises IsADirectoryError for a bucket, and OSError with `errno.EINVAL` for a key that no request can be made for.
+    """
     given: dict[str, Any] = {"retry_config": _RETRY, **(options or {})}
     with translated(redacted(url)):
         if scheme_of(url) in WEB:
@@ -51,38 +69,74 @@ def translated(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "there is no such object or bucket", name) from None
-    except (theirs.PermissionDeniedError, theirs.UnauthenticatedError) as error:
-        raise PermissionError(errno.EACCES, f"the store does not allow it: {said(error)}", name) from None
+        raise _missing(name) from None
     except theirs.PreconditionError:
         raise changed(name) from None
     except theirs.NotSupportedError as error:
         if "Range" not in str(error):
-            raise UnsupportedError(f"the store does not do this ({said(error)})", fix="", file=name) from None
-        raise UnsupportedError(
-            "the server does not give parts of a file: it ignores Range requests",
-            fix="Download the file, and give its path",
-            file=name,
-        ) from None
+            fix = "Copy the file to or from there by its own tools, and give its path"
+            raise UnsupportedError(f"the store does not do this ({reason(error)})", fix=fix, file=name) from None
+        raise ignores_ranges(name) from None
     except theirs.UnknownConfigurationKeyError as error:
         raise TypeError(f"storage_options: {reason(error)}") from None
+    except ValueError as error:
+        if "Invalid key" in str(error):
+            raise TypeError(f"storage_options: {reason(error)}") from None
+        raise OSError(errno.EINVAL, f"that is no URL of a file ({reason(error)})", name) from None
+    except (theirs.PermissionDeniedError, theirs.UnauthenticatedError) as error:
+        raise _refused(error, name) from None
     except theirs.BaseError as error:
-        raise OSError(errno.EIO, said(error), name) from None
+        raise _failed(error, name) from None
+    except OSError as error:
+        if error.filename is not None or error.errno is not None:
+            raise  # one of ours
+        raise _failed(error, name) from None  # the writer's: every failure of the last request
 
 
-def status_of(error: Exception) -> str:
+def _missing(name: str) -> OSError:
+    what = "file" if scheme_of(name) in WEB else "object or bucket"
+    return FileNotFoundError(errno.ENOENT, f"there is no such {what}", name)
+
+
+def _refused(error: Exception, name: str) -> OSError:
+    fix = "other credentials are needed, or there is no such object"
+    if scheme_of(name) in WEB:
+        fix = "has the signature run out?" if "?" in name else "it may want a password or a token"
+    return PermissionError(errno.EACCES, f"the store does not allow it: {_said(error)}; {fix}", name)
+
+
+def _failed(error: Exception, name: str) -> OSError | UnsupportedError:
+    """The error for what obstore says in words alone."""
+    text = str(error)
+    if _INSTANCE_METADATA in text:
+        how = _CREDENTIALS.get(scheme_of(name).removesuffix("a"), _CREDENTIALS["az"])
+        problem = (
+            f"no credentials were found in the environment, nor has this machine any of its own: {how}. To read what "
+            "is public, give storage_options={'skip_signature': True}"
+        )
+        return PermissionError(errno.EACCES, problem, name)
+    if "non-partial" in text:
+        return ignores_ranges(name)
+    status = _status_of(error)
+    if status.startswith("404"):
+        return _missing(name)
+    if status.startswith(("401", "403")):
+        return _refused(error, name)
+    if "Account must be specified" in text:
+        problem = "of which account? Set AZURE_STORAGE_ACCOUNT_NAME, or give storage_options={'account_name': ...}"
+        return OSError(errno.EINVAL, problem, name)
+    if "builder error" in text:
+        problem = "an endpoint with http:// wants storage_options={'client_options': {'allow_http': True}}"
+        return OSError(errno.EINVAL, problem, name)
+    return OSError(errno.EIO, _said(error), name)
+
+
+def _status_of(error: Exception) -> str:
     """The status line that a server gave; empty if it gave none."""
     return str(error).partition("status code: ")[2].partition(":")[0][:60]
 
 
-def said(error: Exception) -> str:
+def _said(error: Exception) -> str:
     """What obstore says of a failure, on one line."""
-    if _INSTANCE_METADATA in str(error):
-        return (
-            "no credentials were found in the environment, nor has this machine any of its own. For what is public, "
-            "give storage_options={'skip_signature': True}"
-        )
-    if "builder error" in str(error):
-        return "an endpoint with http:// wants storage_options={'client_options': {'allow_http': True}}"
-    status = status_of(error)
+    status = _status_of(error)
     return f"the server answers {status}" if status else reason(error).rpartition(" - ")[2]

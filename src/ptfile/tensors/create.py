@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.storage import Storage
@@ -16,6 +14,8 @@ from ptfile.tensors.view import ints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from ptfile.tensors.dtypes import DType
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsupportedError
 
 if TYPE_CHECKING:

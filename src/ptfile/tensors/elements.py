@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.tensors import dtypes
 from ptfile.tensors.quantized import PER_BYTE, QuantizedTensor
 from ptfile.tensors.reach import reached
 from ptfile.tensors.storage import Bytes, Storage
 from ptfile.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 PIECE = 4 << 20
 """Bytes that are in memory at a time, unless elements do not lie row by row: then all that the tensor spans are."""

@@ -6,9 +6,7 @@ import importlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
@@ -19,6 +17,7 @@ from ptfile.tensors.tensor import CHECKED_ELEMENT, LIST_ITEM, Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy.typing as npt
     import torch
 
 _COMPONENT = 1 << 10

@@ -8,16 +8,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
     from ptfile.tensors.tensor import Tensor
 
+_BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "xor", "or")
+OPERATORS = (
+    *("lt", "le", "eq", "ne", "gt", "ge", "neg", "pos", "abs", "invert", "divmod", "rdivmod"),
+    *(f"{kind}{name}" for name in _BINARY for kind in ("", "r", "i")),
+)
+"""What numpy's `NDArrayOperatorsMixin` has, without the underscores."""
 
-class NumpyProtocols(np.lib.mixins.NDArrayOperatorsMixin):
+
+def _of_numpy(name: str) -> Callable[..., Any]:
+    def operator(self: object, *other: object) -> Any:
+        return getattr(np.lib.mixins.NDArrayOperatorsMixin, name)(self, *other)
+
+    return operator
+
+
+if TYPE_CHECKING:
+    _Operators = np.lib.mixins.NDArrayOperatorsMixin
+else:
+    # To inherit from the mixin would be to import numpy for whoever only looks at names and shapes.
+    _METHODS = {name: _of_numpy(name) for name in map("__{}__".format, OPERATORS)}
+    _Operators = type("_Operators", (), {"__slots__": (), **_METHODS})
+
+
+class NumpyProtocols(_Operators):
     """Operators and conversions for a class that has the three methods of a tensor used here."""
 
     __slots__ = ()

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.constants import QSCHEMES, Constant
@@ -20,6 +18,7 @@ from ptfile.tensors.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
     import torch
 
 _INTEGERS = {dtypes.qint8: dtypes.int8, dtypes.quint8: dtypes.uint8, dtypes.qint32: dtypes.int32}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError
 from ptfile.tensors import strides
 from ptfile.tensors.blocks import blocks
 from ptfile.tensors.storage import empty_bytes
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from ptfile.tensors.storage import Bytes, Storage
     from ptfile.tensors.strides import Ints
 

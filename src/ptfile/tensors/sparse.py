@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import LimitError, TensorError
 from ptfile.tensors import dtypes
 from ptfile.tensors.constants import LAYOUTS, Constant
@@ -22,6 +20,7 @@ from ptfile.tensors.strides import numel
 from ptfile.tensors.tensor import CHECKED_ELEMENT, EXPANDED_COPY, Tensor
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
 
 _TOO_LARGE = 1 << 63

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import LimitError, TensorError, UnsupportedError
 from ptfile.tensors.pieces import pieces
 from ptfile.tensors.quantized import QuantizedTensor
 from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _KEPT = 64 << 20
 """Bytes of the numbers of a tensor that is read once for its bounds and its histogram; a larger one is read twice."""

@@ -10,9 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
 from ptfile.tensors.blocks import NEAR
@@ -20,12 +18,13 @@ from ptfile.tensors.blocks import NEAR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    import numpy.typing as npt
     import torch
 
     from ptfile._types import Buffer
     from ptfile.tensors.dtypes import DType
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 """A 1-D array of bytes."""
 Run: TypeAlias = tuple[int, int]
 """The first of some bytes, counted from the start of a storage, and the one behind the last."""
@@ -36,6 +35,14 @@ _PIECE = 1 << 20
 
 class Origin(Protocol):
     """Where the bytes of a storage that has not been read come from."""
+
+    @property
+    def offset(self) -> int:
+        """Where they are in their file, by which those who read many storages put them in order."""
+
+    @property
+    def crc(self) -> int | None:
+        """Their CRC-32, with which `pieces` compares them; None: nobody knows it."""
 
     def pieces(self) -> Iterator[Bytes]:
         """All of them, from front to back, none of which is kept. Raises FormatError, at the end, if they are wrong."""
@@ -180,6 +187,11 @@ class Storage:
             return self._origin.pieces()
         return (self.peek(start, min(start + _PIECE, self._nbytes)) for start in range(0, self._nbytes, _PIECE))
 
+    def read(self) -> Bytes:
+        """All bytes at once. A storage that has not been read stays so, and what can be checked is."""
+        fetch = self._fetch
+        return self.data if self._data is not None or fetch is None else fetch()
+
     def is_read_in_parts(self, nbytes: int) -> bool:
         """Whether so many of its bytes are read without the others: it is in a file, large, and that is not all."""
         return self._data is None and self._fetch_range is not None and NEAR < self._nbytes > nbytes
@@ -256,6 +268,10 @@ class Storage:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.data, self.device))
+
+
+UntypedStorage = Storage
+"""PyTorch's name for it, which is the public one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

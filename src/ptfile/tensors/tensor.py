@@ -7,9 +7,7 @@ from itertools import accumulate
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import LimitError, TensorError, UnsupportedError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.operators import NumpyProtocols
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import jax
+    import numpy.typing as npt
     import torch
 
     from ptfile.tensors.dtypes import DType

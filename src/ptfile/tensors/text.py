@@ -6,15 +6,15 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ptfile._lazy import np
 from ptfile.errors import LimitError, UnsupportedError
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy.typing as npt
 
     from ptfile.tensors.tensor import Tensor
 

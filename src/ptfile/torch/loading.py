@@ -15,9 +15,10 @@ from ptfile._collector import paused_collector
 from ptfile._types import Path, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_structs import LOCAL_SIGNATURE
+from ptfile.errors import UnsupportedError
 from ptfile.formats.pickles import PickleRunner
 from ptfile.limits import Limits
-from ptfile.sources import MappedSource, MemorySource, Source, StreamSource, open_source
+from ptfile.sources import MappedSource, MemorySource, Source, StreamSource, open_file, open_source
 from ptfile.torch.legacy_loading import load_legacy
 from ptfile.torch.placement import Contents, contents_of_legacy
 from ptfile.torch.runners import runner_for
@@ -67,10 +68,10 @@ def load(
 
 def _left_to_pytorch(f: Any, *, mapped: bool) -> bool:
     """Whether the arguments or settings ask for what only PyTorch does, or for what it refuses in its own words."""
-    if serialization.get_default_load_endianness() not in (None, serialization.LoadEndianness.LITTLE):
+    if config.load.endianness not in (None, serialization.LoadEndianness.LITTLE):
         return True
     if _is_path(f):
-        return os.fspath(f).endswith(".safetensors") or not FilePath(f).is_file()
+        return os.fspath(f).endswith(".safetensors") or (mapped and not FilePath(f).is_file())
     if mapped or not all(hasattr(f, name) for name in ("read", "seek", "tell")):
         return True
     try:
@@ -83,7 +84,10 @@ def _left_to_pytorch(f: Any, *, mapped: bool) -> bool:
 def _open(f: Any, map_location: Any, *, mapped: bool) -> tuple[Source, Kind]:
     """The bytes from the position on, and what they look like; UNKNOWN is for PyTorch to load, or to refuse."""
     if _is_path(f):
-        source = _open_shared(f) if mapped and _is_shared() else open_source(f, mmap=mapped)
+        try:
+            source = _open_shared(f) if mapped and _is_shared() else open_file(f, mmap=mapped)
+        except (OSError, UnsupportedError):  # PyTorch has words of its own for what is no file
+            return MemorySource(b""), Kind.UNKNOWN
         kind = _kind_of(bytes(source.read(0, min(HEAD_SIZE, source.size))))
         return source, Kind.UNKNOWN if mapped and kind is not Kind.ZIP else kind
     start = f.tell()

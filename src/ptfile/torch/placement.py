@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeAlias
@@ -28,11 +29,18 @@ class Contents(Enum):
     FAKE = "no memory: a fake tensor mode, which is told the location"
 
 
+def is_faking() -> bool:
+    """Whether a fake tensor mode is active. PyTorch takes as long to say so as a small tensor takes to load."""
+    if torch._C._len_torch_dispatch_stack() == 0 and torch._guards.TracingContext.try_get() is None:
+        return False  # nothing stands in for PyTorch's own operators
+    return torch._guards.detect_fake_mode(None) is not None
+
+
 def contents_of_zip(map_location: Any) -> Contents:
     """As PyTorch decides it for the zip format."""
     if serialization._is_meta_location(map_location):
         return Contents.META
-    if torch._guards.detect_fake_mode(None) is not None:
+    if is_faking():
         return Contents.FAKE
     return Contents.UNREAD if serialization._serialization_tls.skip_data else Contents.READ
 
@@ -52,6 +60,7 @@ def dtype_of(storage_class: Any) -> torch.dtype:
     return dtype
 
 
+@functools.cache
 def ptfile_dtype(dtype: torch.dtype) -> DType:
     """What ptfile calls a dtype of PyTorch."""
     return dtypes.BY_NAME[str(dtype).removeprefix("torch.")]

@@ -17,7 +17,8 @@ from torch.utils.serialization import config
 from ptfile._background import WRITER, Progress, in_this_folder
 from ptfile._types import Path, Writable
 from ptfile.formats.legacy_writer import LegacySave
-from ptfile.formats.zip_format import ZipOptions, ZipSave, root_for_path, root_for_stream
+from ptfile.formats.writing import write_out
+from ptfile.formats.zip_saving import ZipOptions, ZipSave, root_for_path, root_for_stream
 from ptfile.sinks import FileSink, Sink, StreamSink
 from ptfile.torch.reachable import ReachableTorchStorages
 from ptfile.torch.source_code import SourceCodeOfModules
@@ -45,18 +46,16 @@ def save(
         keep theirs whole.
     fsync: True returns when the file and its name are on the disk, so that they outlast a power cut.
     """
-    prepared, sink = _prepare(
-        obj,
-        f,
-        pickle_module,
-        pickle_protocol,
-        _use_new_zipfile_serialization,
-        _disable_byteorder_record,
-        storages,
-        fsync,
-    )
-    with sink:
-        prepared.write(sink)
+    try:
+        prepared, sink = _prepare(
+            obj, f, pickle_module, pickle_protocol, _use_new_zipfile_serialization, _disable_byteorder_record,
+            storages, fsync,
+        )  # fmt: skip
+        write_out(prepared, sink)
+    except Exception:
+        if _use_new_zipfile_serialization:
+            _check_place(f)  # only now: it takes a tenth of the time of a small save
+        raise
 
 
 def save_async(
@@ -77,6 +76,8 @@ def save_async(
     The tensors may be changed as soon as this returns; those of other devices have been copied from them. PyTorch's
     settings are taken as they are now.
     """
+    if _use_new_zipfile_serialization:
+        _check_place(f)
     prepared, sink = _prepare(
         obj, in_this_folder(f), pickle_module, pickle_protocol, _use_new_zipfile_serialization,
         _disable_byteorder_record, storages, fsync,
@@ -135,17 +136,22 @@ def _target(f: Any, fsync: bool) -> tuple[str, Sink]:
             raise TypeError(message)
         return root_for_stream(), _sink(f, fsync)
     path = os.fspath(f)
-    if path.isascii():  # others PyTorch opens through Python, whose errors are FileSink's too
-        try:
-            root_for_path(path)
-        except ValueError as error:
-            message = f"invalid file name: {path}"
-            raise RuntimeError(message) from error
-        parent = os.path.dirname(path) or os.curdir
-        if not os.path.isdir(parent):
-            message = f"Parent directory {FilePath(path).parent} does not exist."
-            raise RuntimeError(message)
-        if os.path.isdir(path):
-            message = "open file failed with strerror: Is a directory"
-            raise RuntimeError(message)
-    return root_for_path(path), _sink(path, fsync)
+    try:
+        return root_for_path(path), _sink(path, fsync)
+    except ValueError as error:
+        message = f"invalid file name: {path}"
+        raise RuntimeError(message) from error
+
+
+def _check_place(f: Any) -> None:
+    """Raise what PyTorch raises before all else for a path that nothing can be saved to."""
+    path = os.fspath(f) if isinstance(f, (str, os.PathLike)) else ""
+    if not path.isascii() or not path:  # others PyTorch opens through Python, whose errors are FileSink's too
+        return
+    parent = os.path.dirname(path) or os.curdir
+    if not os.path.isdir(parent):
+        message = f"Parent directory {FilePath(path).parent} does not exist."
+        raise RuntimeError(message)
+    if os.path.isdir(path):
+        message = "open file failed with strerror: Is a directory"
+        raise RuntimeError(message)

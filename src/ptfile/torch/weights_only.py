@@ -53,6 +53,7 @@ _TYPES: dict[type, TypeRules] = {
     torch.Tensor: replace(_NOTHING, set_state=lambda target, state: target.set_(*state)),
     torch.nn.Parameter: replace(_NOTHING, set_state=lambda target, state: target.__setstate__(state)),
 }
+_REBUILD_MODULE = torch._utils.__name__
 _NEED_NESTED = (
     "torch.nested._internal.nested_tensor.NestedTensor",
     "torch.nested._internal.nested_tensor._rebuild_njt",
@@ -86,11 +87,15 @@ class TorchPolicy:
 
     def __init__(self) -> None:
         self._allowed: dict[str, Any] = theirs._get_allowed_globals()
-        self._values = _ids_of_allowed()
-        users: dict[str, Any] = theirs._get_user_allowed_globals()
-        if users:
-            self._allowed = {**users, **self._allowed}
-            self._values = frozenset(map(id, self._allowed.values()))
+        self._users: dict[str, Any] = theirs._get_user_allowed_globals()
+        self._ids: frozenset[int] | None = None
+
+    def _allows(self, target: Any) -> bool:
+        """Whether an object may be called."""
+        if self._ids is None:  # only the plain machine asks
+            users = {id(value) for name, value in self._users.items() if name not in self._allowed}
+            self._ids = _ids_of_allowed() | users
+        return id(target) in self._ids
 
     def resolve(self, module: str, name: str) -> Any:
         """The object that a name stands for."""
@@ -101,8 +106,9 @@ class TorchPolicy:
         # Python 2's names, which Python 3 still writes in protocol 2, and a module that PyTorch renamed.
         for old, new in (("__builtin__.", "builtins."), ("torch.tensor.", "torch._tensor.")):
             path = path.replace(old, new, 1) if path.startswith(old) else path
-        if path in self._allowed:
-            return self._allowed[path]
+        for allowed in (self._allowed, self._users):
+            if path in allowed:
+                return allowed[path]
         if path in _NEED_NESTED:
             message = "``torch.nested`` and ``torch._dynamo`` must be imported to load nested jagged tensors (NJTs)"
             raise pickle.UnpicklingError(message)
@@ -117,9 +123,15 @@ class TorchPolicy:
         )
         raise pickle.UnpicklingError(message)
 
+    def resolve_proved(self, module: str, name: str) -> Any:
+        """The same for a pickle that was proved to call what makes tensors as PyTorch does, and no fake tensors."""
+        if name == _rebuild_tensor_v2.__name__ and module == _REBUILD_MODULE:
+            return _rebuild_tensor_v2
+        return self.resolve(module, name)
+
     def call(self, target: Any, arguments: Any) -> Any:
         """REDUCE."""
-        if id(target) not in self._values:
+        if not self._allows(target):
             message = f"Trying to call reduce for unrecognized function {_text(target)}"
             if hasattr(target, "__self__"):
                 message += f" which belongs to {target.__self__}"
@@ -133,7 +145,7 @@ class TorchPolicy:
         """NEWOBJ."""
         if target is torch.nn.Parameter:
             return torch.nn.Parameter(*arguments)
-        if id(target) not in self._values or keywords:
+        if not self._allows(target) or keywords:
             message = (
                 "Can only create new object for nn.Parameter or classes allowlisted "
                 f"via `add_safe_globals` but got {_text(target)}"
@@ -145,7 +157,7 @@ class TorchPolicy:
         """What may be done to objects of a type."""
         if kind in _TYPES:
             return _TYPES[kind]
-        return replace(_NOTHING, set_state=_set_state) if id(kind) in self._values else _NOTHING
+        return replace(_NOTHING, set_state=_set_state) if self._allows(kind) else _NOTHING
 
     def may_be_key(self, kind: type) -> bool:  # noqa: ARG002  (PyTorch lets anything that hashes be a key)
         return True
@@ -155,6 +167,18 @@ class TorchPolicy:
         if target in torch._tensor_classes and "sparse" in target.__module__:
             torch._utils._sparse_tensors_to_validate.append(made)
         return made
+
+
+def _rebuild_tensor_v2(
+    storage: torch.TypedStorage, offset: int, size: Any, stride: Any, requires_grad: bool, hooks: Any
+) -> torch.Tensor:
+    """PyTorch's function of that name, which takes most of its time to ask whether the tensor is a fake one."""
+    untyped = storage._untyped_storage
+    made = torch.empty((0,), dtype=storage.dtype, device=untyped.device).set_(untyped, offset, size, stride)
+    if requires_grad:
+        made.requires_grad = True
+    made._backward_hooks = hooks
+    return made
 
 
 def _text(target: Any) -> str:

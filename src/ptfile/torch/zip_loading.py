@@ -8,7 +8,7 @@ import torch
 from torch import serialization
 
 from ptfile.containers.zip_reader import ZipReader
-from ptfile.errors import FormatError, TensorError
+from ptfile.errors import FormatError, PtfileError, TensorError
 from ptfile.formats.opening import zip_dialect
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.zip_format import NEWEST_VERSION, ZipFormatReader
@@ -33,13 +33,10 @@ def open_zip(source: Source, limits: Limits) -> ZipReader | None:
 
 def load_zip(source: Source, archive: ZipReader, runner: PickleRunner, map_location: Any, limits: Limits) -> Any:
     """The object in a checkpoint of the zip format."""
-    _check_byte_order(archive)
     # What rebuilds tensors of wrapper subclasses looks the location up there.
     serialization._serialization_tls.map_location = map_location
     try:
-        records = ZipRecords(archive, limits)
-        _check_records(records)
-        reader = ZipFormatReader(records)
+        reader = _reader(_records(archive, limits))
         storages = LoadedTorchStorages(
             reader.stored,
             serialization._get_restore_location(map_location),
@@ -63,11 +60,23 @@ def _as_runtime_error(error: FormatError | TensorError) -> RuntimeError:
     return RuntimeError(f"PytorchStreamReader failed reading zip archive: {error}")
 
 
-def _check_byte_order(archive: ZipReader) -> None:
-    record = archive.records.get(f"{root_of(archive)}byteorder")
-    if record is not None and (found := bytes(archive.read(record))) not in (b"little", b"big"):
-        message = f"Unknown endianness type: {found[:40].decode('latin-1')}"
-        raise ValueError(message)
+def _records(archive: ZipReader, limits: Limits) -> ZipRecords:
+    try:
+        return ZipRecords(archive, limits)
+    except FormatError:
+        record = archive.records.get(f"{root_of(archive)}byteorder")
+        if record is not None and (found := bytes(archive.read(record))) not in (b"little", b"big"):
+            message = f"Unknown endianness type: {found[:40].decode('latin-1')}"
+            raise ValueError(message) from None
+        raise
+
+
+def _reader(records: ZipRecords) -> ZipFormatReader:
+    try:
+        return ZipFormatReader(records)
+    except PtfileError:
+        _check_records(records)
+        raise
 
 
 def _check_records(records: ZipRecords) -> None:

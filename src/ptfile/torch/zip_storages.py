@@ -51,7 +51,9 @@ class LoadedTorchStorages:
         if not isinstance(persistent_id, tuple):
             message = f"saved_id must be a tuple, got {type(persistent_id).__name__}"
             raise AssertionError(message)  # noqa: TRY004  (PyTorch's)
-        typename, storage_class, key, location, numel = (text(part) for part in persistent_id)
+        if bytes in map(type, persistent_id):
+            persistent_id = tuple(map(text, persistent_id))
+        typename, storage_class, key, location, numel = persistent_id
         if typename != "storage":
             message = f"Unknown typename for persistent_load, expected 'storage' but got '{typename}'"
             raise AssertionError(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import math
 import os
 import re
@@ -490,6 +491,18 @@ def test_tensors_whose_names_differ_in_case_become_members_of_other_names(tmp_pa
     assert list(there_and_back(value, tmp_path, "npz")["a"]) == ["b", "B"]
     with np.load(tmp_path / "between.npz") as found:
         assert [name for name in found if not name.startswith("__")] == ["w", "['W']", "a.b", "['a']['B']"]
+
+
+def test_an_error_in_the_new_file_has_its_name_and_no_temporary_one(tmp_path: Path) -> None:
+    """As when a note asks for what no .pt file may have: lists that have one another inside again and again."""
+    laughs = ["list", *(["list", *([["same", number]] * 10)] for number in range(40))]
+    metadata = {"ptfile": json.dumps({"version": 1, "root": ["list", laughs]})}
+    header = json.dumps({"__metadata__": metadata}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ptfile.LimitError) as caught:
+        ptfile.convert(tmp_path / "x.safetensors", tmp_path / "y.pt")
+    assert caught.value.file == str(tmp_path / "y.pt")
+    assert not (tmp_path / "y.pt").exists()
 
 
 def test_what_nests_too_deep_is_an_error(tmp_path: Path) -> None:

@@ -37,27 +37,11 @@ _RETRY = {
     "retry_timeout": timedelta(minutes=2),
 }
 """About a quarter of a minute of a store that says 503 or does not answer. obstore's own would be minutes."""
-_CLIENT = frozenset(
-    [
-        "allow_http",
-        "allow_invalid_certificates",
-        "connect_timeout",
-        "default_content_type",
-        "default_headers",
-        "http1_only",
-        "http2_only",
-        "pool_idle_timeout",
-        "pool_max_idle_per_host",
-        "proxy_ca_certificate",
-        "proxy_excludes",
-        "proxy_url",
-        "randomize_addresses",
-        "read_timeout",
-        "root_certificate",
-        "timeout",
-        "user_agent",
-    ]
-)
+_CLIENT = frozenset({
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type", "default_headers",
+    "http1_only", "http2_only", "pool_idle_timeout", "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes",
+    "proxy_url", "randomize_addresses", "read_timeout", "root_certificate", "timeout", "user_agent",
+})  # fmt: skip
 """Options that obstore wants one level down, in `client_options`, and for which it otherwise panics."""
 _INSTANCE_METADATA = "169.254.169.254"
 """Where clouds tell a machine who it is; to fail there is to have found credentials nowhere."""

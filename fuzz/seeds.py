@@ -50,12 +50,13 @@ def inputs(target: str, *, committed: bool) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of what a target begins with."""
     rng = Random(target)
     of_files = TARGETS[target].corpus == "load"
-    for name, content in files(_SMALL) if target != "strides" else ():
+    of_pickles = TARGETS[target].corpus == "machine"
+    for name, content in files(_SMALL) if of_files or of_pickles else ():
         if committed and not (CHOSEN.fullmatch(name) or name.partition("/")[0] in _OTHERS):
             continue
         if of_files:
             yield name, content
-        elif target == "machine":
+        else:
             pickles = [record for path, record in records_of(content) if path.endswith(".pkl")]
             yield from ((f"{name}-{number}", data) for number, data in enumerate(pickles) if len(data) <= _SMALL)
     for number in range(_GENERATED):

@@ -20,7 +20,7 @@ _FEW = 4_096
 """Elements that are looked at one by one."""
 _MANY = 1 << 33
 """Elements of which no copy is made, so few are the bytes of the storage."""
-_DTYPES = (dtypes.uint8, dtypes.int16, dtypes.float32, dtypes.int64, dtypes.complex128, dtypes.bool, dtypes.bfloat16)
+DTYPES = (dtypes.uint8, dtypes.int16, dtypes.float32, dtypes.int64, dtypes.complex128, dtypes.bool, dtypes.bfloat16)
 
 
 class Numbers:
@@ -29,6 +29,12 @@ class Numbers:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
+
+    def copy(self) -> Numbers:
+        """The same numbers once more."""
+        rest = Numbers(self._data)
+        rest._position = self._position
+        return rest
 
     def byte(self) -> int:
         """0 to 255."""
@@ -65,7 +71,7 @@ def mutate(rng: Random, data: bytes, donor: bytes) -> bytes:
 def check(data: bytes) -> None:
     """Raise Violation for a view that reaches outside its storage, or that has other elements than it should."""
     numbers = Numbers(data)
-    dtype = _DTYPES[numbers.byte() % len(_DTYPES)]
+    dtype = DTYPES[numbers.byte() % len(DTYPES)]
     storage = Storage(bytes(number % 2 for number in range(numbers.byte())))
     rank = numbers.byte() % 5 if numbers.byte() < 250 else 65
     sizes = numbers.numbers(rank)
@@ -77,8 +83,8 @@ def check(data: bytes) -> None:
     tensor: Tensor = made.value
     _check_inside(tensor)
     for _ in range(numbers.byte() % 6):
-        name, change = _VIEWS[numbers.byte() % len(_VIEWS)]
-        view = attempt(name, lambda: _ignoring_misuse(change, tensor, numbers))  # noqa: B023  (called at once)
+        name, change = VIEWS[numbers.byte() % len(VIEWS)]
+        view = attempt(name, lambda: ignoring_misuse(change, tensor, numbers))  # noqa: B023  (called at once)
         if view.loaded and isinstance(view.value, Tensor):
             tensor = view.value
             _check_inside(tensor)
@@ -117,7 +123,7 @@ def _elements(tensor: Tensor) -> bytes:
     return b"".join(data[place * width : (place + 1) * width] for place in places)
 
 
-def _ignoring_misuse(change: Callable[[Tensor, Numbers], Any], tensor: Tensor, numbers: Numbers) -> Any:
+def ignoring_misuse(change: Callable[[Tensor, Numbers], Any], tensor: Tensor, numbers: Numbers) -> Any:
     """Indexes out of range and such are the caller's errors, of Python's kinds."""
     try:
         return change(tensor, numbers)
@@ -142,14 +148,14 @@ def _slice(numbers: Numbers) -> slice[int | None, int | None, int | None]:
     return slice(start, stop, numbers.number() or None)
 
 
-_VIEWS: tuple[tuple[str, Callable[[Tensor, Numbers], Any]], ...] = (
+VIEWS: tuple[tuple[str, Callable[[Tensor, Numbers], Any]], ...] = (
     ("x[i]", lambda x, n: x[_small(n)]),
     ("x[a:b:c]", lambda x, n: x[_slice(n)]),
     ("x[..., a:b:c]", lambda x, n: x[..., _slice(n)]),
     ("x[None, i]", lambda x, n: x[None, _small(n)]),
     ("reshape", lambda x, n: x.reshape(_shape(n)) if x.numel() <= _FEW else None),
     ("view", lambda x, n: x.view(_shape(n))),
-    ("view(dtype)", lambda x, n: x.view(_DTYPES[n.byte() % len(_DTYPES)])),
+    ("view(dtype)", lambda x, n: x.view(DTYPES[n.byte() % len(DTYPES)])),
     ("transpose", lambda x, n: x.transpose(_small(n), _small(n))),
     ("permute", lambda x, n: x.permute(tuple(_small(n) for _ in x.shape))),
     ("squeeze", lambda x, n: x.squeeze(_small(n)) if n.byte() % 2 else x.squeeze()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from fuzz import lazy, load, machine, proof, scan, strides, zip_reader
+from fuzz import converted, lazy, load, machine, parts, proof, restore, scan, strides, zip_reader
 
 CORPUS = Path(__file__).parent / "corpus"
 """Folders with a file for each input."""
@@ -37,6 +37,9 @@ TARGETS: Mapping[str, Target] = {
     "lazy": Target(lazy.check, lazy.generate, lazy.mutate, 8_192, "load"),
     "scan": Target(scan.check, scan.generate, scan.mutate, 8_192, "load"),
     "strides": Target(strides.check, strides.generate, strides.mutate, 128, "strides"),
+    "parts": Target(parts.check, parts.generate, parts.mutate, 128, "strides"),
+    "converted": Target(converted.check, converted.generate, converted.mutate, 8_192, "converted"),
+    "restore": Target(restore.check, restore.generate, restore.mutate, 4_096, "restore"),
 }
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
@@ -376,6 +377,15 @@ def test_a_file_of_numpy_becomes_a_dict_of_tensors(save: Any, tmp_path: Path) ->
     value = ptfile.load(tmp_path / "x.pt")
     assert list(value) == ["a", "b", "c"]
     assert [value[name].tolist() for name in value] == [np.asarray(array).tolist() for array in arrays.values()]
+
+
+def test_a_file_that_python_2_wrote_is_read_in_silence(tmp_path: Path) -> None:
+    """Its sizes are written as `3L`, of which numpy warns."""
+    np.savez(tmp_path / "x.npz", a=np.arange(3.0))
+    with zipfile.ZipFile(tmp_path / "x.npz") as new, zipfile.ZipFile(tmp_path / "old.npz", "w") as old:
+        old.writestr("a.npy", new.read("a.npy").replace(b"(3,), }  ", b"(3L,), } "))
+    ptfile.convert(tmp_path / "old.npz", tmp_path / "x.pt")
+    assert ptfile.load(tmp_path / "x.pt")["a"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("array", [np.array(["a"]), np.array([None]), np.array([1], ">i4"), np.zeros(1, "M8[s]")])

@@ -27,6 +27,8 @@ from ptfile._types import Buffer
 from ptfile.tensors.storage import Storage
 
 posix = pytest.mark.skipif(os.name == "nt", reason="fork, FIFOs and signals of POSIX")
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""A shell starts programs in the background with interrupts ignored, and these start others."""
 LEGACY = {"_use_new_zipfile_serialization": False}
 MIB = 1 << 20
 
@@ -405,8 +407,7 @@ class TestTheEndOfAProgram:
     @posix
     def test_an_interrupted_call_saves_nothing(self, tmp_path: Path) -> None:
         """By a signal, while it waits for the bytes to be written."""
-        script = """
-import signal
+        script = f"""{INTERRUPTIBLE}
 ptfile.save(old, "model.pt")
 times = iter([1])
 
@@ -426,7 +427,7 @@ ptfile.save_async([old, new], "model.pt", memory=0, progress=progress)
     @pytest.mark.parametrize("memory", [0, 10**8])
     def test_a_program_can_be_interrupted_again_and_again(self, tmp_path: Path, memory: int) -> None:
         """It ends, and the file is the old one or the new one, whole."""
-        script = "import signal\nptfile.save([old, old], 'model.pt')\n"
+        script = f"{INTERRUPTIBLE}\nptfile.save([old, old], 'model.pt')\n"
         stop = "lambda done, total: os.kill(os.getpid(), signal.SIGINT)"
         run(tmp_path, f"{script}ptfile.save_async([new, new], 'model.pt', memory={memory}, progress={stop})")
 

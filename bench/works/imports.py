@@ -1,4 +1,7 @@
-"""Starting Python and importing the library: what a command that is called often pays each time."""
+"""Starting Python and importing the library: what a command that is called often pays each time.
+
+What a library imports when it is first used is in the second of the two: there it loads a small file as well.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,13 @@ class Import(Contestant):
         return int(python(self._context, "-c", self._statement + _PEAK)) if sys.platform == "linux" else None
 
 
+class ImportAndLoad(Import):
+    def __init__(self, name: str, context: Context) -> None:
+        path = str(context.folder / "small.pt")
+        python(context, "-c", f"import ptfile; ptfile.save(ptfile.arange(5), {path!r})")
+        super().__init__(f"import {name}; {name}.load({path!r})", context)
+
+
 WORK = Work(
     name="imports",
     title="python -c 'import …'",
@@ -52,6 +62,7 @@ WORK = Work(
                 "no import": partial(Import, "pass"),
             },
         ),
+        Operation("import, load 5 ints", {name: partial(ImportAndLoad, name) for name in ("ptfile", "torch")}),
     ),
     quick_rounds=1,
 )

@@ -34,16 +34,16 @@ def run_without(package: str, *arguments: str) -> subprocess.CompletedProcess[st
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "x.pt"
-    ptfile.save(ptfile.zeros(1), path)
+    ptfile.save({"中": ptfile.zeros(1)}, path)
     return str(path)
 
 
-@pytest.mark.parametrize(("package", "command"), [("click", "ls"), ("rich", "info")])
-def test_without_the_extra_it_says_what_to_install(package: str, command: str, file: str) -> None:
-    """One line that names the command to run, and exit code 2."""
-    result = run_without(package, command, file)
+@pytest.mark.parametrize("package", ["click", "rich"])
+def test_without_the_extra_it_says_what_to_install(package: str, file: str) -> None:
+    """One line that names the command to run, and exit code 2. (How wide a name is that is no ASCII, rich knows.)"""
+    result = run_without(package, "ls", file)
 
-    assert (result.returncode, result.stdout) == (2, "")
+    assert result.returncode == 2
     assert result.stderr == "ptfile: the command line needs two more packages: pip install 'ptfile[cli]'\n"
 
 

@@ -226,6 +226,12 @@ def test_keys_that_are_chosen_to_collide_are_an_error() -> None:
         restored(["set", *(key for key, _ in keys)])
 
 
+def test_elements_on_the_meta_device_are_an_error() -> None:
+    """They would be gone as soon as the tensor is saved."""
+    with pytest.raises(FormatError, match="meta device"):
+        restored(None, storages=[[24, "meta", [["a", 0]]]])
+
+
 def test_a_tensor_that_the_note_does_not_speak_of_is_an_error() -> None:
     """Somebody has put it there, and it would be lost."""
     with pytest.raises(FormatError, match="does not speak of the tensor 'b'"):

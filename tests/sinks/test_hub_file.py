@@ -59,7 +59,7 @@ def test_a_save_that_fails_leaves_no_file_behind(hub: Hub, cloud: Cloud, tempora
     hub.faults = [Fault(on="/commit/", status=500)]
     with pytest.raises(OSError, match="500"):
         ptfile.save([1, 2], URL, storage_options=cloud.options)
-    last = ptfile.Tensor(ptfile.UntypedStorage.deferred(400, fail), ptfile.float32, 0, (100,), (1,))
+    last = ptfile.Tensor(ptfile.UntypedStorage.deferred(400_000, fail), ptfile.float32, 0, (100_000,), (1,))
     with pytest.raises(KeyError):
         ptfile.save(last, URL, storage_options=cloud.options)
 
@@ -73,7 +73,7 @@ def test_nothing_is_made_for_a_repository_that_is_not_there(cloud: Cloud, tempor
     def read() -> Any:
         raise AssertionError
 
-    last = ptfile.Tensor(ptfile.UntypedStorage.deferred(400, read), ptfile.float32, 0, (100,), (1,))
+    last = ptfile.Tensor(ptfile.UntypedStorage.deferred(400_000, read), ptfile.float32, 0, (100_000,), (1,))
     with pytest.raises(FileNotFoundError, match="repository not found"):
         ptfile.save(last, "hf://org/none/model.pt", storage_options=cloud.options)
 

@@ -212,7 +212,7 @@ def test_a_small_save_is_the_same_file_as_one_written_piece_by_piece(
     at_once, in_pieces = io.BytesIO(), io.BytesIO()
     ptfile.save(value, tmp_path / "archive.at_once", checksum=checksum)
     ptfile.save(value, at_once, checksum=checksum)
-    monkeypatch.setattr("ptfile.formats.zip_format.SMALL", 0)
+    monkeypatch.setattr("ptfile.formats.zip_saving.SMALL", 0)
     ptfile.save(value, tmp_path / "archive.in_pieces", checksum=checksum)
     ptfile.save(value, in_pieces, checksum=checksum)
 

@@ -115,28 +115,6 @@ def _plan(root: str, records: Sequence[tuple[str, int]], alignment: int) -> Layo
 _plan_few = functools.lru_cache(maxsize=16)(_plan)
 
 
-def small_file(layout: Layout, payloads: Iterable[Buffer], checksums: list[int], *, checksum: bool = True) -> bytes:
-    """All of a file without zip64 records, in memory: what `ZipWriter` writes, in half its time.
-
-    payloads: bytes for each record of the layout. checksums: gets the CRC-32 of each, for the next payload may depend
-    on it; with `checksum` off they are all 0. Raises ValueError unless there are as many bytes as planned.
-    """
-    crc32, pack, place_crc = isal_zlib.crc32, zs.DESCRIPTOR.pack, zs.CRC.pack_into
-    parts: list[Buffer] = []
-    directory = bytearray(layout.directory)
-    for record, payload in zip(layout.records, payloads, strict=True):
-        size = record.size
-        if len(payload) != size:
-            raise ValueError(f"record {record.name!r} was planned with {size} bytes and has {len(payload)}")
-        crc = crc32(payload) if checksum else 0
-        checksums.append(crc)
-        parts.append(record.header)
-        if size:
-            parts += (payload, pack(zs.DESCRIPTOR_SIGNATURE, crc, size, size))
-            place_crc(directory, record.entry_offset + zs.CENTRAL_CRC, crc)
-    return b"".join((*parts, directory, layout.end))
-
-
 class ZipWriter:
     """Writes the payloads of a layout, in its order, and then the directory.
 

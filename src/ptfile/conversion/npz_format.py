@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -233,7 +234,9 @@ def _parse_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], in
     buffer = io.BytesIO(head)
     try:
         read_header = _HEADERS[np.lib.format.read_magic(buffer)]
-        shape, fortran, element = read_header(buffer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 2 wrote `3L`, which numpy reads and complains of
+            shape, fortran, element = read_header(buffer)
     except Exception as error:  # numpy's parser has many ways to fail on a damaged text
         raise FormatError(f"it is no .npy file ({error})") from error
     sizes = tuple(int(size) for size in shape)

@@ -119,6 +119,8 @@ def _views(said: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     allowed = EXPANDED_COPY + _GAPS * sum(tensor.nbytes for tensor in tensors.values())
     for each in _list(said):
         nbytes, device, parts = _typed(each, int, str, list)
+        if device == "meta":
+            raise FormatError("ptfile's note has tensors with elements on the meta device, where there are none")
         if nbytes < 0 or nbytes > allowed:
             problem = "the storages in ptfile's note are much larger than the tensors that they are made of"
             raise LimitError(problem, limit="storages", allowed=allowed, actual=nbytes)

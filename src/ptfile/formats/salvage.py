@@ -19,7 +19,6 @@ from ptfile.containers.serialization_id import LENGTH
 from ptfile.containers.zip_directory import read_directory
 from ptfile.containers.zip_salvage import Piece
 from ptfile.containers.zip_structs import ALIGNMENT
-from ptfile.containers.zip_writer import plan
 from ptfile.errors import FormatError, PtfileError, UnsupportedError, located
 from ptfile.formats.pickle_sequence import PickleSequence
 from ptfile.formats.pickles import PickleRunner
@@ -267,6 +266,8 @@ class BrokenZip:
         self, head: tuple[str, ...], keys: tuple[str, ...], tail: tuple[str, ...], alignment: int
     ) -> int | None:
         """The size of the file if it was laid out like this; None if it was not."""
+        from ptfile.containers.zip_writer import plan  # what writes files, for those that are cut off alone
+
         before = [(_PICKLE, len(self._pickle))]
         before += [(name, _SMALL_SIZES[name] or len(str(alignment))) for name in head]
         middle = [(self._record(key), self.storages[key].nbytes) for key in keys]

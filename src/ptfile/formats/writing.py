@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.zip_saving import ZipSave
-from ptfile.sinks import FileSink, Sink
+from ptfile.sinks import FileSink, Sink, StreamSink
 
 
 def write_out(prepared: ZipSave | LegacySave, sink: Sink) -> None:
     """Write it to a sink that has not been entered. Raises OSError."""
-    if isinstance(prepared, LegacySave) or not prepared.is_small:
+    small = prepared if isinstance(prepared, ZipSave) and prepared.is_small else None
+    if small is not None and isinstance(sink, FileSink):
+        sink.put(small.small_file())
+    elif small is not None and isinstance(sink, StreamSink):
         with sink:
-            prepared.write(sink)
-        return
-    content = prepared.small_file()
-    if isinstance(sink, FileSink):
-        sink.put(content)
+            sink.write(small.small_file())
     else:
         with sink:
-            sink.expect(len(content))
-            sink.write(content)
+            prepared.write(sink)

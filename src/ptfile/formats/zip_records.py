@@ -243,7 +243,7 @@ class ZipRecords:
         That of a storage is compared when it is read.
         """
         storages = tuple(f"{self._root}{folder}" for folder in STORAGES)
-        records = [record for name, record in self._records.items() if not name.startswith(storages)]
+        records = [self._records[name] for name in self._records if not name.startswith(storages)]
         soon = (record for record in records if record.size <= _SMALL or record.name == f"{self._root}data.pkl")
         self._zip.will_read(record.header_offset for record in soon)
         for record in records:

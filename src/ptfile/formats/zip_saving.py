@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 from ptfile._types import Buffer
 from ptfile.containers.serialization_id import LENGTH, serialization_id
+from ptfile.containers.zip_form import Form, fill, plan_form
 from ptfile.containers.zip_structs import ALIGNMENT
-from ptfile.containers.zip_writer import ZipWriter, plan, small_file
+from ptfile.containers.zip_writer import Layout, ZipWriter, plan
 from ptfile.formats.rebuild import plain_tensors
 from ptfile.formats.reducers import REDUCERS, SHARED_WORD
 from ptfile.formats.storages import SavedStorages, StoragesToSave
@@ -40,6 +42,37 @@ class ZipOptions(NamedTuple):
 
 
 DEFAULT_OPTIONS = ZipOptions()
+
+_Records: TypeAlias = "list[tuple[str, bytes]]"
+_FEW = 100
+"""Storages of a file that is made in memory."""
+_BESIDE = 6
+"""Records of a file that are no storages."""
+_AROUND = 256
+"""Bytes around a small payload, at most, but for the padding and the name of the root folder, which is there twice."""
+
+
+def _constants(options: ZipOptions) -> tuple[_Records, _Records]:
+    """What says how the file was written: the records between the pickle and the storages, and those behind."""
+    head = [(".format_version", _FORMAT_VERSION), (STORAGE_ALIGNMENT, str(options.alignment).encode())]
+    tail = [(VERSION, ARCHIVE_VERSION)]
+    (head if options.byte_order_first else tail).append((BYTE_ORDER, sys.byteorder.encode()))
+    return head, tail
+
+
+def _sized(pickle_size: int, storages: Iterable[int], options: ZipOptions) -> list[tuple[str, int | bytes]]:
+    """All records in their order, each with its size in bytes, or with its content if that is the same each time."""
+    head, tail = _constants(options)
+    data = ((f"data/{key}", size) for key, size in enumerate(storages))
+    return [(PICKLE, pickle_size), *head, *data, *tail, (_SERIALIZATION_ID, LENGTH)]
+
+
+@functools.lru_cache(maxsize=32)  # programs save checkpoints of the same few sizes again and again
+def _form(root_length: int, pickle_size: int, storages: tuple[int, ...], options: ZipOptions) -> tuple[Form, list[str]]:
+    """A small file but for its root, its pickle, its storages and its last record; and the names of all before that."""
+    records = _sized(pickle_size, storages, options)
+    form = plan_form(root_length, records, alignment=options.alignment, checksum=options.checksum)
+    return form, [name for name, _ in records[:-1]]
 
 
 def root_for_path(path: str) -> str:
@@ -101,30 +134,32 @@ class ZipSave:
             )
             pickled = encoder.encode(value)
         self._pickle = pickled
-        self._head = [
-            (".format_version", _FORMAT_VERSION),
-            (STORAGE_ALIGNMENT, str(options.alignment).encode()),
-        ]
-        self._tail = [(VERSION, ARCHIVE_VERSION)]
-        (self._head if options.byte_order_first else self._tail).append((BYTE_ORDER, sys.byteorder.encode()))
+        self._root = root
+        self._options = options
+        self._storages = tuple([storage.nbytes() for storage in storages.storages])
         self.payloads: Iterable[Buffer] = map(storages.payload, storages.storages) if options.contents else ()
         """The bytes of the storages, read when their turn comes. Others may be put in their place until then."""
-        sizes = [
-            (PICKLE, sum(map(len, self._pickle))),
-            *((name, len(payload)) for name, payload in self._head),
-            *((f"data/{key}", storage.nbytes()) for key, storage in enumerate(storages.storages)),
-            *((name, len(payload)) for name, payload in self._tail),
-            (_SERIALIZATION_ID, LENGTH),
-        ]
-        self._names = [name for name, _ in sizes]
-        self._layout = plan(root, sizes, alignment=options.alignment)
-        self._checksum = options.checksum
-        self._left_out = [] if options.contents else [storage.nbytes() for storage in storages.storages]
+        self._pickle_size = sum(map(len, pickled))
+        around = (len(self._storages) + _BESIDE) * (_AROUND + 2 * len(root) + options.alignment)
+        self.is_small = (
+            options.contents
+            and len(self._storages) <= _FEW
+            and self._pickle_size + sum(self._storages) + around <= SMALL
+        )
+        """Whether it is better made in memory than written piece by piece."""
+        self._planned = None if self.is_small else self._plan()
 
     @property
-    def is_small(self) -> bool:
-        """Whether it is better made in memory than written piece by piece."""
-        return self._layout.size <= SMALL and not self._left_out
+    def _layout(self) -> Layout:
+        if self._planned is None:
+            self._planned = self._plan()
+        return self._planned
+
+    def _plan(self) -> Layout:
+        """Raises ValueError for what no zip file can say."""
+        records = _sized(self._pickle_size, self._storages, self._options)
+        sizes = [(name, content if isinstance(content, int) else len(content)) for name, content in records]
+        return plan(self._root, sizes, alignment=self._options.alignment)
 
     @property
     def nbytes(self) -> int:
@@ -133,17 +168,22 @@ class ZipSave:
 
     def write(self, sink: Sink) -> None:
         """Write it to a sink that has been entered. Once: the bytes of storages are not kept."""
-        sink.expect(self._layout.size - sum(self._left_out))
-        writer = ZipWriter(sink, self._layout, checksum=self._checksum)
+        layout, options = self._layout, self._options
+        left_out = () if options.contents else self._storages
+        sink.expect(layout.size - sum(left_out))
+        writer = ZipWriter(sink, layout, checksum=options.checksum)
+        head, tail = _constants(options)
         writer.write_pieces(self._pickle)
-        for _, content in self._head:
+        for _, content in head:
             writer.write(content)
         self._write_storages(writer)
-        for _ in self._left_out:
+        for _ in left_out:
             writer.reserve()
-        for _, content in self._tail:
+        for _, content in tail:
             writer.write(content)
-        writer.write(self._serialization_id(writer.checksums))
+        names = [record.name.removeprefix(f"{self._root}/") for record in layout.records[:-1]]
+        sizes = [record.size for record in layout.records[:-1]]
+        writer.write(serialization_id(names, zip(sizes, writer.checksums, strict=True)))
         writer.finish()
 
     def _write_storages(self, writer: ZipWriter) -> None:
@@ -151,21 +191,14 @@ class ZipSave:
             writer.write(payload)
             del payload  # before the next is asked for: it may be a copy that has to make room for it
 
-    def small_file(self) -> bytes:
+    def small_file(self) -> bytearray:
         """All of it, of one that is small. Once, like `write`."""
+        form, names = _form(len(self._root), self._pickle_size, self._storages, self._options)
         checksums: list[int] = []
-        return small_file(self._layout, self._contents(checksums), checksums, checksum=self._checksum)
 
-    def _contents(self, checksums: list[int]) -> Iterator[Buffer]:
-        """What the records hold, one after the other; `checksums` gets those of the ones before."""
-        yield b"".join(self._pickle)
-        for _, content in self._head:
-            yield content
-        yield from self.payloads
-        for _, content in self._tail:
-            yield content
-        yield self._serialization_id(checksums)
+        def payloads() -> Iterator[Buffer]:
+            yield b"".join(self._pickle)
+            yield from self.payloads
+            yield serialization_id(names, zip(form.sizes[:-1], checksums[:-1], strict=True))
 
-    def _serialization_id(self, checksums: Sequence[int]) -> bytes:
-        sizes = [record.size for record in self._layout.records[:-1]]
-        return serialization_id(self._names[:-1], zip(sizes, checksums, strict=True))
+        return fill(form, self._root, payloads(), checksums)

@@ -57,25 +57,22 @@ class FileSink(CopyingSink):
     Every OSError carries the path as it was given here.
     """
 
-    __slots__ = (
-        "_base", "_expected", "_file", "_folder", "_fsync", "_old", "_position", "_process", "_step", "_temporary",
-        "_write_back", "name",
-    )  # fmt: skip
+    _file = -1
+    _process: int | None = None
+    """Where there may be something to clean up."""
+    _folder: Folder | None = None
+    _base = ""
+    _temporary: str | None = None
+    _old: os.stat_result | None = None
+    _expected: int | None = None
+    _write_back: WriteBack | None = None
+    _position = 0
 
     def __init__(self, path: Path, *, fsync: bool = False, small_pages: bool = False) -> None:
         """small_pages: take memory as a plain copy does, for a file that comes once and has nobody's memory ready."""
-        self._file = -1
-        self._temporary: str | None = None
-        self._folder: Folder | None = None
-        self._base = ""
-        self._old: os.stat_result | None = None
-        self._fsync = fsync
-        self._expected: int | None = None
-        self._write_back: WriteBack | None = None
         self._step = _SMALL_PAGES if small_pages else WRITE_MAX
-        self._position = 0
         self.name = os.fspath(path)
-        self._process = os.getpid()  # the last: from here on there may be something to clean up
+        self._fsync = fsync
 
     def put(self, content: Buffer) -> None:
         """Write a small file, all at once, instead of entering this. Raises OSError."""
@@ -85,6 +82,7 @@ class FileSink(CopyingSink):
                 self.write(content)
 
     def __enter__(self) -> Self:
+        self._process = os.getpid()
         try:
             self._open()
         except OSError as error:

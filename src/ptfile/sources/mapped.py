@@ -47,8 +47,9 @@ class MappedSource(MemorySource):
         if length < _MANY_PAGES and not self._is_shared:  # what is shared may well change meanwhile
             return self._local.read(offset, length)
         view = self.view(offset, length)
-        start = offset - offset % mmap.PAGESIZE
-        self._advise("MADV_WILLNEED", start, offset + length - start)  # all of it is wanted, now
+        if length >= _MANY_PAGES:  # all of it is wanted, now
+            start = offset - offset % mmap.PAGESIZE
+            self._advise("MADV_WILLNEED", start, offset + length - start)
         return view
 
     def read_many(self, offsets: Sequence[int], length: int) -> bytes:

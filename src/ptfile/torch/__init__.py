@@ -4,6 +4,7 @@ The same calls as `torch.save` and `torch.load`, real torch objects, and PyTorch
 are those of `torch.serialization` themselves, so that what is set here or there holds here and there.
 """
 
+import torch  # noqa: F401  (first: imported as the parent of another module, its name is another text in pickles)
 from torch.serialization import (
     LoadEndianness,
     SourceChangeWarning,

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import ptfile
+from ptfile.cli import main
 from ptfile.errors import FormatError, UnsupportedError
 from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import SafeRunner
@@ -394,6 +395,26 @@ class TestS3:
         wrong = run("ls", f"{bucket}a.pt", *options, nested, "--storage-option=regoin=x")
         assert wrong.returncode == 2
         assert "storage_options: " in wrong.stderr
+
+    def test_an_object_is_replaced_by_force_alone(
+        self, s3: S3Server, bucket: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        """The commands that write ask the store whether it is there; an empty one is, too."""
+        source = str(tmp_path / "a.pt")
+        ptfile.save({"weight": ptfile.ones(2)}, source)
+        store = {**s3.options, **s3.options["client_options"]}
+        del store["client_options"]
+        options = [f"--storage-option={key}={json.dumps(value)}" for key, value in store.items()]
+        for command in (["edit", source], ["convert", source], ["extract", source, "weight"]):
+            target = f"{bucket}{command[0]}.pt"
+            assert main([*command, target, *options]) == 0
+            s3.forget()
+            assert main([*command, target, *options]) == 2
+            assert f"{target} is there already" in capsys.readouterr().err
+            assert [method for method, _, _ in s3.requests] == ["GET"]
+            assert main([*command, target, *options, "--force"]) == 0
+        s3.ask("PUT", f"/{bucket[5:]}empty.pt")
+        assert main(["edit", source, f"{bucket}empty.pt", *options]) == 2
 
     def test_options_that_are_wrong_say_so(self, s3: S3Server) -> None:
         """One that obstore does not know, and one that is missing."""

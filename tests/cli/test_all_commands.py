@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,37 @@ def test_a_file_that_is_not_there(command: str, folder: Path, capsys: pytest.Cap
     assert "none.pt: " in printed.out + printed.err
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_is_no_answer(
+    command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """130, as of a program that a signal has ended, and one line."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ptfile.sources.opening.open_file", interrupted)
+    assert main([command, *ARGUMENTS[command]]) == 130
+    assert capsys.readouterr() == ("", "ptfile: interrupted\n")
+
+
+@pytest.mark.parametrize("command", ["convert", "edit", "extract"])
+@pytest.mark.parametrize("as_url", [str, lambda path: Path(path).absolute().as_uri()], ids=["path", "file"])
+def test_a_file_that_is_there_is_replaced_by_force_alone(
+    command: str, as_url: Callable[[str], str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it is given by its path or by its URL: else it is a usage error, and stays."""
+    source, *names, target = [argument for argument in ARGUMENTS[command] if "." in argument or argument == "weight"]
+    arguments = [command, source, *names, as_url(target)]
+    assert main(arguments) == 0
+    Path(target).write_bytes(b"old")
+    assert main(arguments) == 2
+    assert f"{as_url(target)} is there already" in " ".join(capsys.readouterr().err.split())
+    assert Path(target).read_bytes() == b"old"
+    assert main([*arguments, "--force"]) == 0
+    assert Path(target).read_bytes() != b"old"
+
+
 def completions(*words: str) -> list[str]:
     """What bash would be offered for the last word."""
     environment = {
@@ -93,8 +125,10 @@ def completions(*words: str) -> list[str]:
 def test_the_shell_completes_commands_files_and_names(folder: Path) -> None:
     """Names of tensors by reading the pickle; where that fails there are none."""
     assert completions("ptfile", "ve") == ["verify"]
-    assert completions("ptfile", "ls", "x") == ["x"]  # bash itself looks for files then
+    for words in (["ls"], ["convert", "x.pt"], ["edit", "x.pt"], ["extract", "x.pt", "weight"]):
+        assert completions("ptfile", *words, "x") == ["x"]  # bash itself looks for files then
     assert completions("ptfile", "show", "x.pt", "we") == ["weight"]
+    assert completions("ptfile", "extract", "x.pt", "we") == ["weight"]
     assert completions("ptfile", "show", "none.pt", "we") == []
 
 

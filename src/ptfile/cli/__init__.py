@@ -2,7 +2,8 @@
 
 Exit codes of the commands that answer a question (diff, scan, verify): 0 the answer is good (the same, clean, whole),
 1 it is not, 2 there is none, because a file could not be read. Of all others: 0 done, 1 not done, because of the file
-or the system. Of all: 2 the command line is wrong, or what it needs is not installed.
+or the system. Of all: 2 the command line is wrong, or what it needs is not installed; 130 it was
+interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -33,5 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(MISSING, file=sys.stderr)  # noqa: T201
         return 2
+    except KeyboardInterrupt:  # while click is imported, or after a command has ended
+        print("ptfile: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from ptfile.cli.printable import printable
+from ptfile.stores.urls import StorageOptions, is_file_url, is_url, local_path, redacted
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -57,6 +61,34 @@ def _storage_options(_ctx: click.Context, _parameter: click.Parameter, given: tu
         except ValueError:
             inside[last] = value
     return options or None
+
+
+def check_new(target: str, storage_options: StorageOptions, *, force: bool) -> None:
+    """Raise UsageError for a file or an object that is there, or may be, and is not to be replaced."""
+    if force:
+        return
+    name = printable(redacted(target))
+    try:
+        if _is_there(target, storage_options):
+            raise click.UsageError(f"{name} is there already: give another name, or --force to replace it")
+    except PermissionError as error:  # whoever may only write is not told
+        why = printable(str(error.strerror))
+        raise click.UsageError(f"whether {name} is there already cannot be seen ({why}): --force writes it") from error
+
+
+def _is_there(target: str, storage_options: StorageOptions) -> bool:
+    path = local_path(target) if is_file_url(target) else target
+    if not is_url(path):
+        return os.path.isfile(path)  # noqa: PTH113  (a pipe or /dev/null may be written to at any time)
+    from ptfile.sinks import open_sink
+    from ptfile.sources import open_source
+
+    open_sink(target, storage_options=storage_options)  # says of a web server that nothing can be saved there
+    try:
+        open_source(target, mmap=False, storage_options=storage_options).close()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def tensor_names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

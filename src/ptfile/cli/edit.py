@@ -17,8 +17,7 @@ import click
 
 from ptfile._edit import edit
 from ptfile.cli import text
-from ptfile.cli.arguments import storage_option
-from ptfile.cli.convert import check_new
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
 from ptfile.cli.printable import printable
 from ptfile.editing.report import Edit
 from ptfile.errors import PtfileError
@@ -39,8 +38,8 @@ itself."""
 
 
 @click.command("edit", epilog=EXAMPLES)
-@click.argument("src", nargs=-1, required=True)
-@click.argument("dst")
+@click.argument("src", nargs=-1, required=True, type=FILE)
+@click.argument("dst", type=FILE)
 @click.option("--root", default="", metavar="NAME", help="What shall be the whole object, such as model.")
 @click.option("--keep", multiple=True, metavar="PATTERN", help="What shall stay; the rest goes.")
 @click.option("--drop", multiple=True, metavar="PATTERN", help="What shall go.")
@@ -49,8 +48,8 @@ itself."""
 )
 @click.option("--cast", multiple=True, metavar="[PATTERN=]DTYPE", help="Floating point tensors of another dtype.")
 @click.option("--force", is_flag=True, help="Replace DST if it is there; it may be SRC.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@json_option
+@encoding_option
 @storage_option
 def command(
     src: tuple[str, ...],
@@ -70,7 +69,7 @@ def command(
 
     Names are those of `ptfile ls`. The order is: merge, keep, drop, rename, cast.
     """
-    check_new(dst, force=force)
+    check_new(dst, storage_options, force=force)
     try:
         report = edit(
             src,

@@ -50,6 +50,15 @@ class NoAnswer(Failure):
     exit_code = 2
 
 
+class Interrupted(Failure):
+    """Ctrl-C: the exit code that a shell gives for that signal, since 1 is an answer of some commands."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+
+
 class LazyGroup(click.Group):
     """Imports a subcommand when it runs, and not to list it."""
 
@@ -70,6 +79,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
         except StorageOptionsError as error:
             raise click.UsageError(printable(str(error))) from error
         except PtfileError as error:
@@ -95,5 +106,5 @@ def group() -> None:
     """Look into PyTorch's .pt files, without PyTorch and without running what is in them.
 
     Every command has --help and --json. Exit codes: 0 done, 1 not done, 2 the command line is wrong. Of diff, scan and
-    verify: 0 the same, clean, whole; 1 not so; 2 a file could not be read.
+    verify: 0 the same, clean, whole; 1 not so; 2 a file could not be read. 130 after Ctrl-C.
     """

@@ -152,7 +152,7 @@ def test_json_of_other_things(
     ("name", "said"),
     [
         ("layer.wieght", "there is no layer.wieght: there is layer.weight"),
-        ("layer", "2 names begin with layer: layer.weight, layer.ids"),
+        ("layer", "layer is a group of 2 names: layer.weight, layer.ids"),
         ("", "names: "),
         ("layer.ids[x]", "'x' in [x] is no index"),
         ("layer.ids[0, 0, 0]", "has no such part: 3 indexes for a tensor of 2 dimensions"),

@@ -14,6 +14,7 @@ from dataclasses import asdict
 import click
 
 from ptfile._extract import extract
+from ptfile._selection import ROOT
 from ptfile.cli import text
 from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, tensor_names
 from ptfile.cli.printable import printable
@@ -60,7 +61,7 @@ def command(
     try:
         report = extract(
             file,
-            name,
+            "" if name == ROOT else name,
             sys.stdout.buffer if is_stdout else out,
             dtype=dtype,
             encoding=encoding,

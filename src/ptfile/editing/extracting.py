@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ptfile._collector import paused_collector
-from ptfile._names import distinct
-from ptfile._tree import walk
+from ptfile._selection import SelectionError, unknown
+from ptfile._tree import named
 from ptfile._types import Path, Readable, Writable
 from ptfile.conversion.npz_format import npy_head
 from ptfile.conversion.placing import Entry
@@ -56,13 +56,11 @@ def run(
 
 
 def _find(root: Any, name: str, limits: Limits) -> Any:
-    leaves = list(walk(root, limits))
-    names = distinct([leaf.name for leaf in leaves], [leaf.path for leaf in leaves])
-    for each, leaf in zip(names, leaves, strict=True):
-        if each == name:
-            return leaf.value
-    message = f"{name!r} is the name of nothing in it: `ptfile ls` shows the names"
-    raise ValueError(message)
+    leaves = named(root, limits)
+    if name in leaves:
+        return leaves[name].value
+    shown = [each for each, leaf in leaves.items() if not leaf.is_aside]
+    raise SelectionError(unknown(shown, name))
 
 
 def _tensor(value: Any, name: str) -> Tensor:

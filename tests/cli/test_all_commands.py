@@ -24,7 +24,7 @@ ARGUMENTS = {
     "show": ["x.pt", "weight"],
     "diff": ["x.pt", "x.pt"],
     "verify": ["x.pt"],
-    "repair": ["x.pt", "out.pt", "--force"],
+    "repair": ["x.pt", "out.pt"],
     "scan": ["x.pt"],
     "pickle": ["x.pt"],
     "digest": ["x.pt"],
@@ -88,7 +88,7 @@ def test_ctrl_c_is_no_answer(
     assert capsys.readouterr() == ("", "ptfile: interrupted\n")
 
 
-@pytest.mark.parametrize("command", ["convert", "edit", "extract"])
+@pytest.mark.parametrize("command", ["convert", "edit", "extract", "repair"])
 @pytest.mark.parametrize("as_url", [str, lambda path: Path(path).absolute().as_uri()], ids=["path", "file"])
 def test_a_file_that_is_there_is_replaced_by_force_alone(
     command: str, as_url: Callable[[str], str], folder: Path, capsys: pytest.CaptureFixture[str]

@@ -44,7 +44,7 @@ def storage_option(command: _F) -> _F:
 
 
 def _storage_options(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any] | None:
-    """What several KEY=VALUE are together. Dots in a key go into a dict in it; a value may be JSON, or is a text."""
+    """What several KEY=VALUE are together. Dots in a key go into a dict in it."""
     options: dict[str, Any] = {}
     for each in given:
         key, equals, value = each.partition("=")
@@ -56,11 +56,21 @@ def _storage_options(_ctx: click.Context, _parameter: click.Parameter, given: tu
             inside = inside.setdefault(part, {})
             if not isinstance(inside, dict):
                 raise click.BadParameter(f"{part} is a value already, and nothing goes into it")
-        try:
-            inside[last] = json.loads(value)
-        except ValueError:
-            inside[last] = value
+        inside[last] = _value(value)
     return options or None
+
+
+def _value(text: str) -> Any:
+    """What JSON makes of a text, if it is that, and of numbers only what is written as they are: `1e5` may be a key.
+
+    >>> [_value(text) for text in ("true", "21", '"21"', "us-east-1", "1e5", "NaN")]
+    [True, 21, '21', 'us-east-1', '1e5', 'NaN']
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text else value
 
 
 def check_new(target: str, storage_options: StorageOptions, *, force: bool) -> None:

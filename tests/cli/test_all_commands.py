@@ -88,6 +88,39 @@ def test_ctrl_c_is_no_answer(
     assert capsys.readouterr() == ("", "ptfile: interrupted\n")
 
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pipe_that_nobody_reads_is_no_answer(command: str, folder: Path) -> None:
+    """Quiet, and 141 as of other programs: what is not written at once has to be found out as well."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        arguments = [sys.executable, "-m", "ptfile", command, *ARGUMENTS[command]]
+        result = subprocess.run(arguments, stdout=output, stderr=subprocess.PIPE, check=False, env=BUFFERED)
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_there_may_be_no_output_at_all(closed: int, folder: Path) -> None:
+    """A process can be started without."""
+    code = f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    arguments = [sys.executable, "-c", code, "-m", "ptfile", "ls", "x.pt"]
+    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("command", ["ls", "diff"])
+def test_a_full_disk_is_told(command: str, folder: Path) -> None:
+    """As any other failure, and not when it is too late for an exit code."""
+    with Path("/dev/full").open("wb") as output:
+        arguments = [sys.executable, "-m", "ptfile", command, *ARGUMENTS[command]]
+        result = subprocess.run(arguments, stdout=output, stderr=subprocess.PIPE, check=False, env=BUFFERED)
+    assert result.returncode == (2 if command in QUESTIONS else 1)
+    assert result.stderr == b"ptfile: No space left on device\n"
+
+
 @pytest.mark.parametrize("command", ["convert", "edit", "extract", "repair"])
 @pytest.mark.parametrize("as_url", [str, lambda path: Path(path).absolute().as_uri()], ids=["path", "file"])
 def test_a_file_that_is_there_is_replaced_by_force_alone(

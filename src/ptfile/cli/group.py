@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -35,6 +37,10 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 QUESTIONS = frozenset({"diff", "scan", "verify"})
 """The subcommands that answer a question by their exit code: for them 1 is an answer, and a failure is 2."""
+
+
+_SIGPIPE = 141
+"""What a shell gives for a program that a closed pipe has ended."""
 
 
 class Failure(click.ClickException):
@@ -78,7 +84,10 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                _flush_stdout()
         except KeyboardInterrupt:
             raise Interrupted from None
         except StorageOptionsError as error:
@@ -86,9 +95,19 @@ class LazyGroup(click.Group):
         except PtfileError as error:
             raise _failure(ctx)(printable(str(error))) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # `ptfile ls x.pt | head`: click ends quietly
-                raise
+            if error.errno == errno.EPIPE:  # `ptfile ls x.pt | head`
+                raise SystemExit(_SIGPIPE) from None
             raise _failure(ctx)(printable(_os_text(error))) from error
+
+
+def _flush_stdout() -> None:
+    """Have everything written now, while a failure can still be told, or nothing more: not when the process ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise
 
 
 def _failure(ctx: click.Context) -> type[Failure]:

@@ -173,4 +173,7 @@ def _status_of(error: Exception) -> str:
 def _said(error: Exception) -> str:
     """What obstore says of a failure, on one line."""
     status = _status_of(error)
-    return f"the server answers {status}" if status else reason(error).rpartition(" - ")[2]
+    if status:
+        return f"the server answers {status}"
+    said = reason(error).rpartition(" - ")[2]
+    return f"no answer from the server ({said})" if "error sending request" in said else said

@@ -74,6 +74,17 @@ def test_a_file_that_is_not_there(command: str, folder: Path, capsys: pytest.Cap
     assert "none.pt: " in printed.out + printed.err
 
 
+@pytest.mark.parametrize("command", ["edit", "scan"])
+def test_words_stay_whole_in_a_terminal(command: str, folder: Path) -> None:
+    """Long lines go on in the next, indented."""
+    ptfile.save({f"name_number_{i}": i for i in range(9)} | {"weight": ptfile.ones(1)}, "x.pt")
+    Path("y.pt").write_bytes(b"\x80\x02cposix\nsystem\nX\x02\0\0\0id\x85R.")
+    arguments = {"edit": ["x.pt", "out.pt", "--drop", "name*"], "scan": ["y.pt"]}[command]
+    lines = run_in_terminal(50, command, *arguments, exit_code=int(command == "scan")).split("\n")
+    assert max(map(len, map(without_colour, lines))) <= 50
+    assert any(line.startswith("    ") for line in lines)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_is_no_answer(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -17,6 +17,7 @@ import click
 from ptfile._convert import convert
 from ptfile.cli import text
 from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
+from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.conversion.report import SUFFIXES, Conversion
@@ -75,12 +76,12 @@ def command(
     except PtfileError:
         raise
     except ValueError as error:  # the name of DST
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(printable(str(error))) from error
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
     for line in lines(report):
-        click.echo(printable(line))
+        echo(line)
 
 
 def lines(report: Conversion) -> Iterator[str]:

@@ -18,6 +18,7 @@ import click
 from ptfile._edit import edit
 from ptfile.cli import text
 from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
+from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
 from ptfile.editing.report import Edit
 from ptfile.errors import PtfileError
@@ -90,7 +91,7 @@ def command(
         click.echo(json.dumps(asdict(report)))
         return
     for line in lines(report):
-        click.echo(printable(line))
+        echo(line)
 
 
 def _rule(text: str) -> tuple[str, str]:
@@ -117,7 +118,8 @@ def _cast(text: str) -> tuple[str, str]:
 
 def lines(report: Edit) -> Iterator[str]:
     """What people read."""
-    yield f"{report.out}: {text.size(report.nbytes)}, of which {text.size(report.copied)} as they were"
+    copied = f", of which {text.size(report.copied)} as they were" if report.copied else ""
+    yield f"{report.out}: {text.size(report.nbytes)}{copied}"
     if report.dropped:
         yield f"  dropped: {text.names(report.dropped, MOST)}"
     if report.renamed:

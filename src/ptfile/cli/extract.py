@@ -17,6 +17,7 @@ from ptfile._extract import extract
 from ptfile._selection import ROOT
 from ptfile.cli import text
 from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, tensor_names
+from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
 from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
@@ -74,4 +75,4 @@ def command(
     if as_json:
         click.echo(json.dumps(asdict(report)), err=is_stdout)
     elif not is_stdout:
-        click.echo(printable(f"{out}: {report.dtype} {text.shape(report.shape)}, {text.size(report.nbytes)}"))
+        echo(f"{out}: {report.dtype} {text.shape(report.shape)}, {text.size(report.nbytes)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -47,7 +48,12 @@ class Failure(click.ClickException):
     """What went wrong, on one line. Exit code 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"ptfile: {self.message}", file=file, err=file is None)
+        line = f"ptfile: {self.message}"
+        if file is None and sys.stderr.isatty():
+            from ptfile.cli.lines import wrapped
+
+            line = wrapped(line, shutil.get_terminal_size().columns)
+        click.echo(line, file=file, err=file is None)
 
 
 class NoAnswer(Failure):

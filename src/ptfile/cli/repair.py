@@ -17,6 +17,7 @@ from ptfile._repair import Repair, repair
 from ptfile.cli import text, to_json
 from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
 from ptfile.cli.lines import echo
+from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
@@ -46,7 +47,7 @@ def command(
     except PtfileError:
         raise
     except ValueError as error:  # OUT is BROKEN
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(printable(str(error))) from error
     if as_json:
         to_json.write(asdict(report))
         return

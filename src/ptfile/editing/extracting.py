@@ -68,9 +68,9 @@ def _tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, np.ndarray):
         value = from_numpy(np.asarray(value, order="C"))
     if type(value) not in (Tensor, Parameter):
-        raise UnsupportedError(
-            f"{name!r} is of the type {type(value).__name__}: only tensors with strides become .npy files"
-        )
+        problem = f"{name!r} is of the type {type(value).__name__}: only tensors with strides become .npy files"
+        raise UnsupportedError(problem, fix="`ptfile show` prints anything else, and its parts if it has some")
     if value.device == "meta":
-        raise UnsupportedError(f"{name!r} is on the meta device, and has no elements")
+        problem = f"{name!r} is on the meta device, and has no elements"
+        raise UnsupportedError(problem, fix="Take it from a checkpoint that was saved from another device")
     return value  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -147,6 +148,19 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(
     assert Path(target).read_bytes() == b"old"
     assert main([*arguments, "--force"]) == 0
     assert Path(target).read_bytes() != b"old"
+
+
+def test_a_store_that_does_not_tell_what_is_there_is_not_taken_for_empty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever may only write there says --force."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "the store does not allow it", "memory://x.npz")
+
+    monkeypatch.setattr("ptfile.sources.open_source", refuses)
+    assert main(["convert", "x.pt", "memory://x.npz"]) == 2
+    assert "(the store does not allow it); --force" in " ".join(capsys.readouterr().err.split())
 
 
 def completions(*words: str) -> list[str]:

@@ -111,6 +111,7 @@ def test_the_only_thing_needs_no_name(tmp_path: Path, capsys: pytest.CaptureFixt
 
     assert show(capsys, path).startswith("(root): int64 [4], 32 B\n")
     assert show(capsys, path, "[1:2]").startswith("(root)[1:2]: int64 [1], 8 B\n")
+    assert show(capsys, path, "(root)[1:2]").startswith("(root)[1:2]: int64 [1], 8 B\n")
 
 
 def test_json_of_a_tensor(example: Path, capsys: pytest.CaptureFixture[str]) -> None:

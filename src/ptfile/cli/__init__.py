@@ -2,8 +2,8 @@
 
 Exit codes of the commands that answer a question (diff, scan, verify): 0 the answer is good (the same, clean, whole),
 1 it is not, 2 there is none, because a file could not be read. Of all others: 0 done, 1 not done, because of the file
-or the system. Of all: 2 the command line is wrong, or what it needs is not installed; 130 it was
-interrupted by Ctrl-C; 141 whoever read its output has gone, as `head` does.
+or the system. Of all: 2 the command line is wrong, or what it needs is not installed; 130 it was interrupted by Ctrl-C;
+141 whoever read its output has gone, as `head` does.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ def check_new(target: str, storage_options: StorageOptions, *, force: bool) -> N
             raise click.UsageError(f"{name} is there already: give another name, or --force to replace it")
     except PermissionError as error:  # whoever may only write is not told
         why = printable(str(error.strerror))
-        raise click.UsageError(f"whether {name} is there already cannot be seen ({why}): --force writes it") from error
+        raise click.UsageError(
+            f"whether {name} is there already cannot be seen ({why}); --force does not ask"
+        ) from error
 
 
 def _is_there(target: str, storage_options: StorageOptions) -> bool:

@@ -38,8 +38,6 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 QUESTIONS = frozenset({"diff", "scan", "verify"})
 """The subcommands that answer a question by their exit code: for them 1 is an answer, and a failure is 2."""
-
-
 _SIGPIPE = 141
 """What a shell gives for a program that a closed pipe has ended."""
 
@@ -101,7 +99,7 @@ class LazyGroup(click.Group):
         except PtfileError as error:
             raise _failure(ctx)(printable(str(error))) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # `ptfile ls x.pt | head`
+            if error.errno == errno.EPIPE and error.filename is None:  # `ptfile ls x.pt | head`
                 raise SystemExit(_SIGPIPE) from None
             raise _failure(ctx)(printable(_os_text(error))) from error
 

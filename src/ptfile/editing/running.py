@@ -81,7 +81,7 @@ def _below(value: Any, name: str, limits: Limits) -> Any:
         return value
     found = {place.name: place.value for place in places(value, limits)}
     if name not in found:
-        raise SelectionError(unknown(found, name))
+        raise SelectionError(unknown([one for one in found if one], name))
     return found[name]
 
 

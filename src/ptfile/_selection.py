@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from types import EllipsisType
 
 from ptfile._names import components
@@ -31,7 +32,7 @@ class UnknownNameError(KeyError):
 
     def __init__(self, name: object, said: Callable[[], str]) -> None:
         super().__init__(name)
-        self._said = said
+        self._said = cache(said)  # names that are near take a moment to find
 
     def __str__(self) -> str:
         return self._said()

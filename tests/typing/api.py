@@ -167,6 +167,7 @@ def rescue(path: Path) -> list[str]:
     assert_type(result.ok, bool)
     assert_type(result.damage, tuple[ptfile.Damage, ...])
     report = ptfile.repair(path, path.with_name("out.pt"))
+    ptfile.repair("s3://bucket/broken.pt", path, storage_options={"region": "us-east-1"})
     assert_type(report, ptfile.Repair)
     assert_type(report.lost, tuple[ptfile.LostTensor, ...])
     return [f"{tensor.name}: {tensor.problem}" for tensor in report.lost]

@@ -612,7 +612,7 @@ def test_a_file_can_take_its_own_place(tmp_path: Path) -> None:
 
 def test_a_name_that_says_no_format_is_an_error(tmp_path: Path) -> None:
     """Before anything is read."""
-    with pytest.raises(ValueError, match="to="):
+    with pytest.raises(ValueError, match="by `to`"):
         ptfile.convert("none.pt", tmp_path / "x.dat")
     with pytest.raises(ValueError, match="'pt', 'safetensors' or 'npz'"):
         ptfile.convert("none.pt", tmp_path / "x.pt", to="onnx")  # type: ignore[arg-type]

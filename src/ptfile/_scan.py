@@ -14,6 +14,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.scan_report import PickleReport, Problem, Verdict
 from ptfile.formats.scanning import scan_source
 from ptfile.limits import Limits
+from ptfile.machine.fast import BuildTensor
 from ptfile.machine.recorder import Finding
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, open_source
@@ -28,9 +29,15 @@ class _NotingRunner(SafeRunner):
 
     ran: set[tuple[int, int]] = field(default_factory=set)
 
-    def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
+    def run(
+        self,
+        data: bytes,
+        load_persistent: Callable[[object], object],
+        start: int = 0,
+        tensor: BuildTensor | None = None,
+    ) -> tuple[Any, int]:
         self.ran.add((len(data), hash(data)))
-        return SafeRunner.run(self, data, load_persistent, start)
+        return SafeRunner.run(self, data, load_persistent, start, tensor)
 
     def has_run(self, data: bytes) -> bool:
         """Whether a pickle of these bytes was run."""

@@ -93,7 +93,7 @@ def test_deferred_fetch_function_is_dropped_after_use() -> None:
     before = storage.is_loaded
     storage.load()
     assert (before, storage.is_loaded) == (False, True)
-    assert storage._fetch is None
+    assert storage._provider is None
 
 
 @pytest.mark.parametrize("array", [np.zeros(3, np.uint8), np.zeros(4, np.int8), np.zeros((2, 2), np.uint8)])

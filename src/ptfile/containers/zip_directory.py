@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ptfile.containers import zip_structs as zs
 from ptfile.errors import FormatError, LimitError, UnsupportedError
@@ -65,6 +65,10 @@ class Records(Mapping[str, Record]):
 
     def __getitem__(self, name: str) -> Record:
         return Record(name, *self._rows[name])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        row = self._rows.get(name)
+        return default if row is None else Record(name, *row)
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows

@@ -18,7 +18,8 @@ from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.limits import Limits
-from ptfile.sources import DistantSource, MemorySource, Source, ViewSource
+from ptfile.machine.fast import BuildTensor
+from ptfile.sources import MemorySource, Source, ViewSource
 from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Run, Storage, empty_bytes
@@ -63,7 +64,6 @@ class ZipRecords:
         self._records = reader.records
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
-        self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
         self._largest = 0
@@ -134,26 +134,27 @@ class ZipRecords:
         runner: PickleRunner,
         load_persistent: Callable[[object], object],
         prepare: Callable[[bytes], bytes] | None = None,
+        tensor: BuildTensor | None = None,
     ) -> Any:
         """The value of a pickle that fills its record. `prepare` gets its bytes first."""
         record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
             data = bytes(self._zip.read(record))
             data = prepare(data) if prepare else data
-            value, end = runner.run(data, load_persistent)
+            value, end = runner.run(data, load_persistent, tensor=tensor)
             if end != len(data):
                 raise FormatError(f"{len(data) - end} bytes follow the end of the pickle", offset=end)
             return value
 
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
-        stored = self.stored(name, nbytes, dtype)
-        # There is no way into a deflated record, and a mapping reads no more than what is looked at.
-        is_mapped = self._views is not None and self._views.is_mapped
-        parts = stored.read_range if stored.record.method == STORED and not is_mapped else None
-        ahead = stored.will_read if self._is_distant else None
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=ahead, origin=stored)
-        self._asked.append((stored.offset, storage, stored))
+        record = self._records.get(self._root + name)
+        if record is None or record.size != nbytes or self._swap:
+            stored = self.stored(name, nbytes, dtype)
+        else:
+            stored = StoredBytes(self._zip, self._views, name, record, 1)
+        storage = Storage.provided(stored, nbytes)
+        self._asked.append((stored.record.header_offset, storage, stored))
         self._largest = max(self._largest, nbytes)
         return storage
 
@@ -281,6 +282,16 @@ class StoredBytes(NamedTuple):
     record: Record
     unit: int
     """Bytes of the numbers that have to be reversed; 1: none."""
+
+    @property
+    def origin(self) -> StoredBytes:
+        """These: a storage of them knows where they come from."""
+        return self
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether parts of them can be read. A mapping reads no more than what is looked at in any case."""
+        return self.record.method == STORED and not (self.views is not None and self.views.is_mapped)
 
     @property
     def offset(self) -> int:

@@ -14,6 +14,7 @@ from ptfile._lazy import np
 from ptfile._threads import share
 from ptfile.containers.zip_directory import Record
 from ptfile.containers.zip_reader import LARGE, ZipReader
+from ptfile.containers.zip_runs import SMALL
 from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
@@ -36,6 +37,8 @@ _ABOUT = (
 """Records of a few letters that say what the file is and how it was written, in the various dialects."""
 _MOST_ABOUT = 256
 """Bytes of such a record."""
+_MANY = 16
+"""Storages that are worth being read together."""
 STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
 _SMALL = 64 << 10
@@ -201,6 +204,7 @@ class ZipRecords:
     def fill(self) -> None:
         """Read them all, in that order."""
         self.announce()
+        self._fill_small()
         # Very many small ones need not be asked one by one.
         threads = max((stored.threads for _, _, stored in self._asked), default=1) if self._largest >= LARGE else 1
         if threads > 1:
@@ -208,6 +212,15 @@ class ZipRecords:
         else:
             for _, storage, _ in self._asked:
                 storage.load()
+
+    def _fill_small(self) -> None:
+        """Read together what there is of many small ones, and is as it should be."""
+        small = [(storage, stored.record) for _, storage, stored in self._asked if stored.record.size <= SMALL]
+        if self._swap or len(small) < _MANY:
+            return
+        for (storage, _), data in zip(small, self._zip.read_rows([record for _, record in small]), strict=True):
+            if data is not None:
+                storage.provide(data)
 
     def about(self) -> dict[str, str]:
         """What the records say that are there to say what the file is, without white space around it."""

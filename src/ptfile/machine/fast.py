@@ -13,12 +13,11 @@ from typing import Any
 from ptfile.limits import Limits
 from ptfile.machine.extent import check_tree
 from ptfile.machine.phrases import LONGEST_TEXT
-from ptfile.machine.proof import DEEPEST, LONG_PUT, Role, Roles, is_harmless
+from ptfile.machine.proof import DEEPEST, is_harmless
+from ptfile.machine.proof_memo import LONG_PUT, SHORT, Role, Roles
 
 _LONGEST_INTEGER = 17
 """Decimal digits of what a phrase can say."""
-_SHORT_ENTRIES = 1 << 8
-"""Entries of the memo whose PUT is short; each of the others takes as many bytes as a LONG_BINPUT."""
 Find = Callable[[str, str], Any]
 """From a module and a name, of those that have a role, to what is called, or stands for the name."""
 BuildTensor = Callable[[tuple[Any, ...], int, tuple[int, ...], tuple[int, ...], bool, Any], object]
@@ -81,6 +80,6 @@ def _with_tensors(roles: Roles, find: Find, tensor: BuildTensor) -> Find:
 
 def _within(limits: Limits, size: int, names: int) -> bool:
     """Whether no phrase, and no pickle of that size and with so many names, can meet the limits that the vm counts."""
-    entries = _SHORT_ENTRIES + size // LONG_PUT
+    entries = SHORT + size // LONG_PUT
     least = (limits.text_size >= LONGEST_TEXT, limits.integer_digits >= _LONGEST_INTEGER, limits.names >= names)
     return size <= limits.opcodes and entries <= limits.memo and limits.depth >= DEEPEST and all(least)

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 WORK = Path(".fuzz")
-SECONDS = 12
+SECONDS = 8
 """For each target, if nothing else is said."""
 _STUCK = 30
 """Seconds after which one input counts as one on which ptfile hangs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import math
 import os
 import re
@@ -492,6 +493,18 @@ def test_tensors_whose_names_differ_in_case_become_members_of_other_names(tmp_pa
         assert [name for name in found if not name.startswith("__")] == ["w", "['W']", "a.b", "['a']['B']"]
 
 
+def test_an_error_in_the_new_file_has_its_name_and_no_temporary_one(tmp_path: Path) -> None:
+    """As when a note asks for what no .pt file may have: lists that have one another inside again and again."""
+    laughs = ["list", *(["list", *([["same", number]] * 10)] for number in range(40))]
+    metadata = {"ptfile": json.dumps({"version": 1, "root": ["list", laughs]})}
+    header = json.dumps({"__metadata__": metadata}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ptfile.LimitError) as caught:
+        ptfile.convert(tmp_path / "x.safetensors", tmp_path / "y.pt")
+    assert caught.value.file == str(tmp_path / "y.pt")
+    assert not (tmp_path / "y.pt").exists()
+
+
 def test_what_nests_too_deep_is_an_error(tmp_path: Path) -> None:
     """Some 150 levels are fine."""
     deep: list[Any] = []
@@ -544,28 +557,31 @@ def test_a_damaged_npz_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", [*OTHERS, "pt"])
+@pytest.mark.parametrize("small", [True, False])
 def test_what_cannot_be_read_again_is_not_put_in_place(
-    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: bool, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that changes a byte is noticed while the old file is still there."""
-    written = 0
+    """A disk that changes a byte of a large tensor, or of one of many small ones, while the old file is still there."""
+    value = {str(n): ptfile.full((64,), float(n)) for n in range(1000)} if small else {"x": ptfile.arange(100_000)}
+    wanted = list(value.values())[-1].numpy().tobytes()[:200]
+    damaged = 0
 
     def write_wrong(self: FileSink, data: Any, write: Any = FileSink.write) -> None:
-        nonlocal written
+        nonlocal damaged
         changed = bytearray(data)
-        if len(changed) > 100_000:
-            changed[50_000] ^= 1
-        written += len(changed)
+        if wanted in changed:
+            changed[changed.index(wanted) + 8] ^= 1
+            damaged += 1
         write(self, changed)
 
-    ptfile.save({"x": ptfile.arange(100_000)}, tmp_path / "x.pt")
+    ptfile.save(value, tmp_path / "x.pt")
     (tmp_path / f"y.{to}").write_bytes(b"old")
     monkeypatch.setattr(FileSink, "write", write_wrong)
     with pytest.raises(ptfile.FormatError, match=r"not what is read again|checksum"):
         ptfile.convert(tmp_path / "x.pt", tmp_path / f"y.{to}")
     assert (tmp_path / f"y.{to}").read_bytes() == b"old"
     assert not ptfile.convert(tmp_path / "x.pt", tmp_path / f"y.{to}", verify=False).verified
-    assert written > 1_600_000
+    assert damaged == 2
 
 
 def test_a_note_that_says_another_thing_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -381,6 +381,20 @@ class TestS3:
         assert ptfile.load(f"{bucket}a.pt") == [1, 2]
         assert run("ls", f"{bucket}a.pt").returncode == 0
 
+    def test_the_command_line_takes_options_for_stores(self, s3: S3Server, bucket: str) -> None:
+        """One level down too, and what obstore wants there, given above; one that it does not know is a usage error."""
+        ptfile.save([1, 2], f"{bucket}a.pt", storage_options=s3.options)
+        given = {"endpoint": s3.endpoint, "region": "us-east-1", "access_key_id": "test", "secret_access_key": "test"}
+        options = [f"--storage-option={key}={value}" for key, value in given.items()]
+
+        assert run("ls", f"{bucket}a.pt", *options, "--storage-option=allow_http=true").returncode == 0
+        nested = "--storage-option=client_options.allow_http=true"
+        assert run("convert", f"{bucket}a.pt", f"{bucket}b.npz", *options, nested).returncode == 0
+        assert "b.npz" in s3.keys(bucket[5:-1])
+        wrong = run("ls", f"{bucket}a.pt", *options, nested, "--storage-option=regoin=x")
+        assert wrong.returncode == 2
+        assert "storage_options: " in wrong.stderr
+
     def test_options_that_are_wrong_say_so(self, s3: S3Server) -> None:
         """One that obstore does not know, and one that is missing."""
         with pytest.raises(TypeError, match=r"storage_options: .*'regoin' is not valid"):

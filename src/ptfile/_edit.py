@@ -42,8 +42,9 @@ def edit(
     drop: patterns of what shall go. Items go from lists, too, so that those behind them move up.
     rename: replacements by regular expressions, as in `re.sub`: in each key of a dict that is a text the first match is
         replaced. A key is the last part of a name: that of `model.module.a.weight` in `model` is `module.a.weight`.
-    cast: a dtype, or dtypes by patterns of names, for floating point tensors; others stay as they are. Numbers that are
-        too large become infinite, or what the dtype has in place of it. Tensors that share a storage are cast together.
+    cast: a dtype, or dtypes by patterns of names, for floating point tensors; others stay as they are. Numbers become
+        what PyTorch 2.13 makes of them; too large ones infinite, NaN or the largest, as the dtype has it. Tensors that
+        share a storage are cast together.
     storage_options: how to open the stores that URLs are in, as in `load`.
 
     Storages that stay as they are go from file to file as whole records, on Linux without passing through the memory

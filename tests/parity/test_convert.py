@@ -66,17 +66,31 @@ def test_a_module_loads_what_was_converted_there_and_back(tmp_path: Path) -> Non
         module.load_state_dict(state)
 
 
-@pytest.mark.parametrize("new", ["float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2"])
-@pytest.mark.parametrize("old", ["float16", "bfloat16", "float32", "float64"])
-def test_casting_rounds_as_pytorch_does(old: str, new: str, tmp_path: Path) -> None:
-    """Numbers of all sizes that the dtype has room for, subnormal ones included; infinities; zeros and their signs."""
+FLOATS = [
+    *("float16", "bfloat16", "float32", "float64"),
+    *("float8_e4m3fn", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+]
+
+
+def all_kinds_of_numbers(dtype: torch.dtype) -> torch.Tensor:
+    """Every bit pattern of 8 and 16 bits; of longer ones numbers of all sizes. Infinities and zeros are among them."""
+    halves = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16)
+    if dtype.itemsize <= 2:
+        return halves.view(torch.uint8).view(dtype) if dtype.itemsize == 2 else halves[:256].to(torch.uint8).view(dtype)
     generator = torch.Generator().manual_seed(0)
-    numbers = torch.randn(20_000, generator=generator, dtype=torch.float64) * 2.0 ** torch.randint(
-        -20, 7, (20_000,), generator=generator
-    )
-    special = torch.tensor([0.0, -0.0, 1.0, 2.0**-149, 2.0**-24, 2.0**-16, 447.0], dtype=torch.float64)
-    tensor = torch.cat([numbers.clamp(-440, 440), special]).to(getattr(torch, old))
+    sizes = 2.0 ** torch.randint(-20, 20, (100_000,), generator=generator)
+    numbers = torch.randn(100_000, generator=generator, dtype=torch.float64) * sizes
+    return torch.cat([numbers, halves.view(torch.float16), halves.view(torch.bfloat16)]).to(dtype)
+
+
+@pytest.mark.parametrize("old", FLOATS)
+def test_casting_rounds_as_pytorch_does(old: str, tmp_path: Path) -> None:
+    """Twice on the way from 64 bits to 16, through 32; and what is too large becomes what it becomes there."""
+    tensor = all_kinds_of_numbers(getattr(torch, old))
     torch.save(tensor, tmp_path / "x.pt")
-    ptfile.edit(tmp_path / "x.pt", tmp_path / "y.pt", cast=new)
-    expected = tensor.to(getattr(torch, new))
-    assert torch.equal(torch.load(tmp_path / "y.pt").view(torch.uint8), expected.view(torch.uint8))
+    for new in FLOATS:
+        ptfile.edit(tmp_path / "x.pt", tmp_path / "y.pt", cast=new)
+        made, expected = torch.load(tmp_path / "y.pt"), tensor.to(getattr(torch, new))
+        numbers = ~expected.float().isnan()
+        assert torch.equal(made.float().isnan(), ~numbers), new
+        assert torch.equal(made[numbers].view(torch.uint8), expected[numbers].view(torch.uint8)), new

@@ -155,7 +155,8 @@ def _end(case: Case, how: str, save: Callable[[], None], where: Callable[[], str
 
 def _all(folder: Path, what: Sequence[Any]) -> Iterator[End]:
     if list(what) == ["operations"]:
-        for kind in (kind for kind in kinds("ptfile.save") if kind.fsync):  # they ask for all that others do, and more
+        # Those with fsync ask for all that others do, and more.
+        for kind in (kind for kind in kinds("ptfile.save") if kind.fsync or kind.way == "at once"):
             yield from killed_at_operations(kind, folder / f"{kind} killed")
         for kind in (Kind(), Kind(way="nameless"), Kind(legacy=True)):
             yield from killed_at_times(kind, folder / f"{kind} killed at times")

@@ -24,6 +24,7 @@ _OPERATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Headings, and the functions of `os` below them."""
 _WAYS = {
+    "at once": "small, and made in memory: without `fsync`",
     "named": "small",
     "nameless": "large",
     "refused": "large, and the system refuses to name the file",

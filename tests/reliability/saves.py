@@ -19,11 +19,13 @@ from ptfile.sinks import folder, local_file
 Library = Literal["ptfile.save", "ptfile.torch.save", "torch.save"]
 Place = Literal["new", "old", "link"]
 """What is at the path before: nothing, an old file, or a symlink to one."""
-Way = Literal["named", "nameless", "refused", "swept"]
-"""Through a temporary with a name, as small saves go; through one without, as large saves do, also where the system
-will not give it one in the end; through one with a name, as large saves do on other systems, with what a killed save
-has left removed."""
-WAYS: tuple[Way, ...] = ("named", "nameless", "refused", "swept")
+Way = Literal["at once", "named", "nameless", "refused", "swept"]
+"""Made in memory and put in place at once, as the smallest go; through a temporary with a name, as small ones do;
+through one without, as large saves do, also where the system will not give it one in the end; through one with a name,
+as large saves do on other systems, with what a killed save has left removed."""
+WAYS: tuple[Way, ...] = ("at once", "named", "nameless", "refused", "swept")
+ELSEWHERE: tuple[Way, ...] = ("named", "swept")
+"""Where files always have names."""
 NAME = "model.pt"
 LEFT = f".{NAME}.0123abcd.tmp"
 """What a killed save has left, for those that sweep."""
@@ -53,7 +55,8 @@ def kinds(library: Library, ways: tuple[Way, ...] = WAYS) -> list[Kind]:
     many = product((False,), (False, True), places, ways)
     legacy = product((True,), (False, True), old, ways)
     some = product((False, True), (False,), old, ways)
-    return [Kind(library, *choice) for choice in ([*many, *legacy] if library == "ptfile.save" else some)]
+    all_kinds = [Kind(library, *choice) for choice in ([*many, *legacy] if library == "ptfile.save" else some)]
+    return [kind for kind in all_kinds if kind.way != "at once" or not (kind.legacy or kind.fsync)]
 
 
 def library(name: Library) -> Callable[..., None]:
@@ -66,8 +69,10 @@ def library(name: Library) -> Callable[..., None]:
 class Case:
     """A folder in which saves of one kind are made, again and again."""
 
-    def __init__(self, kind: Kind, folder: Path, *, numel: int = 10_000) -> None:
+    def __init__(self, kind: Kind, folder: Path, *, numel: int | None = None) -> None:
         """`numel`: elements of the largest tensor, of 8 bytes each."""
+        if numel is None:
+            numel = 1_000 if kind.way == "at once" else 10_000
         self.kind = kind
         self.folder = folder / "here"
         self.path = self.folder / NAME

@@ -8,9 +8,9 @@ import pytest
 
 from ptfile.sinks import folder
 from tests.reliability.power_cuts import Change, found_after_power_cuts, recorded
-from tests.reliability.saves import WAYS, Kind, kinds
+from tests.reliability.saves import ELSEWHERE, WAYS, Kind, kinds
 
-KINDS = kinds("ptfile.save", WAYS if folder._NAMELESS else ("named", "swept"))
+KINDS = kinds("ptfile.save", WAYS if folder._NAMELESS else ELSEWHERE)
 DURABLE = [kind for kind in KINDS if kind.fsync and kind.place != "link"]
 
 

@@ -160,6 +160,22 @@ class TestFileSink:
 
         assert target.read_bytes() == WHOLE
 
+    def test_small_pages_are_filled_one_by_one(self, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No call goes over the end of one, wherever in the file it begins."""
+        calls: list[int] = []
+
+        def counted(file: int, data: Any, write: Any = os.write) -> int:
+            calls.append(len(data))
+            return write(file, data)  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(os, "write", counted)
+        with FileSink(target, small_pages=True) as sink:
+            sink.write(b"a" * 5)
+            sink.skip(95)
+            sink.write(b"b" * 100_000)
+        assert calls == [5, 32_768 - 100, 32_768, 32_768, 1_796]
+        assert target.read_bytes() == b"aaaaa" + bytes(95) + b"b" * 100_000
+
     def test_a_system_that_takes_nothing_is_an_error(self, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """And not a loop for ever."""
         monkeypatch.setattr(os, "write", lambda file, data: 0)

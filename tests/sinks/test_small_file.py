@@ -127,7 +127,7 @@ def test_a_path_that_leads_nowhere_is_left_alone(target: Path, path: str) -> Non
     assert there(target.parent) == {"model.pt": b"old"}
 
 
-@pytest.mark.parametrize("call", ["lstat", "listxattr", "open", "fstat", "write", "close", "rename"])
+@pytest.mark.parametrize("call", ["lstat", "listxattr", "open", "fstat", "write", "close", "replace"])
 def test_whatever_the_system_refuses_nothing_has_changed(
     target: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_short_write_is_no_save(target: Path, monkeypatch: pytest.MonkeyPatch)
     assert there(target.parent) == {"model.pt": b"old"}
 
 
-@pytest.mark.parametrize("call", ["open", "write", "rename"])
+@pytest.mark.parametrize("call", ["open", "write", "replace"])
 def test_an_interrupt_leaves_nothing_behind(target: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """It passes through."""
     real, count = getattr(os, call), len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
@@ -172,7 +172,7 @@ def test_an_interrupt_leaves_nothing_behind(target: Path, monkeypatch: pytest.Mo
         with pytest.raises(KeyboardInterrupt):
             replace_small_file(str(target), NEW)
 
-    assert there(target.parent) == {"model.pt": NEW if call == "rename" else b"old"}
+    assert there(target.parent) == {"model.pt": NEW if call == "replace" else b"old"}
     assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == count
 
 
@@ -218,3 +218,12 @@ def test_a_small_save_is_the_same_file_as_one_written_piece_by_piece(
 
     files = there(tmp_path)
     assert files["archive.at_once"] == files["archive.in_pieces"] == at_once.getvalue() == in_pieces.getvalue()
+
+
+@pytest.mark.parametrize("alignment", [0, -64])
+def test_what_cannot_be_laid_out_is_said_before_anything_is_written(tmp_path: Path, alignment: int) -> None:
+    """Also where it is written later, by another thread."""
+    for save in (ptfile.save, ptfile.save_async):
+        with pytest.raises(ValueError, match="alignment"):
+            save(ptfile.arange(5), tmp_path / "model.pt", storage_alignment=alignment)
+    assert there(tmp_path) == {}

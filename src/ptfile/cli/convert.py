@@ -17,10 +17,12 @@ import click
 
 from ptfile._convert import convert
 from ptfile.cli import text
+from ptfile.cli.arguments import storage_option
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.conversion.report import SUFFIXES, Conversion
 from ptfile.errors import PtfileError
+from ptfile.stores.urls import StorageOptions
 
 MOST = 30
 """Names that people are shown."""
@@ -41,8 +43,18 @@ Examples:
 @click.option("--force", is_flag=True, help="Replace DST if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@storage_option
 def command(
-    src: str, dst: str, *, to: str | None, leave_out: bool, no_verify: bool, force: bool, as_json: bool, encoding: str
+    src: str,
+    dst: str,
+    *,
+    to: str | None,
+    leave_out: bool,
+    no_verify: bool,
+    force: bool,
+    as_json: bool,
+    encoding: str,
+    storage_options: StorageOptions,
 ) -> None:
     """Write what is in the checkpoint SRC to the file DST: as .pt, .safetensors or .npz.
 
@@ -58,6 +70,7 @@ def command(
                 leave_out=leave_out,
                 verify=not no_verify,
                 encoding=encoding,
+                storage_options=storage_options,
                 progress=progress,
             )
     except PtfileError:

@@ -29,9 +29,10 @@ import click
 from ptfile._diff import Diff, Difference, diff
 from ptfile._selection import ROOT
 from ptfile.cli import text, to_json
-from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.quantized import PerTensor
 
@@ -53,7 +54,18 @@ _ARROW = " → "
 @click.option("--nan-differs", is_flag=True, help="Count NaN as different from NaN.")
 @json_option
 @encoding_option
-def command(a: str, b: str, *, rtol: float, atol: float, nan_differs: bool, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(
+    a: str,
+    b: str,
+    *,
+    rtol: float,
+    atol: float,
+    nan_differs: bool,
+    as_json: bool,
+    encoding: str,
+    storage_options: StorageOptions,
+) -> None:
     """Say what is different between the checkpoints A and B: names, types, shapes, dtypes, values.
 
     Numbers are the same if |a - b| <= atol + rtol * |b|. Devices, strides, sharing and formats are not compared.
@@ -61,7 +73,16 @@ def command(a: str, b: str, *, rtol: float, atol: float, nan_differs: bool, as_j
     Exit codes: 0 the same, 1 different, 2 a file could not be read.
     """
     with progress_bar(b) as progress:
-        found = diff(a, b, rtol=rtol, atol=atol, equal_nan=not nan_differs, encoding=encoding, progress=progress)
+        found = diff(
+            a,
+            b,
+            rtol=rtol,
+            atol=atol,
+            equal_nan=not nan_differs,
+            encoding=encoding,
+            storage_options=storage_options,
+            progress=progress,
+        )
     if as_json:
         to_json.write(as_dict(found))
     else:

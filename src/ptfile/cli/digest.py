@@ -9,17 +9,18 @@ import click
 
 from ptfile._digest import digest
 from ptfile.cli import to_json
-from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
-from ptfile.stores.urls import redacted
+from ptfile.stores.urls import StorageOptions, redacted
 
 
 @click.command("digest")
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @json_option
 @encoding_option
-def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(files: tuple[str, ...], *, as_json: bool, encoding: str, storage_options: StorageOptions) -> None:
     """Print a hash of what is in each checkpoint: names, values, tensors, and not how or where they were saved.
 
     Files that hold the same have the same digest, whatever format or version of PyTorch they were saved with.
@@ -28,7 +29,7 @@ def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
     for file in files:
         called = redacted(file)
         with progress_bar(called):
-            made = digest(file, encoding=encoding)
+            made = digest(file, encoding=encoding, storage_options=storage_options)
         found.append({"file": called, "digest": made})
         if not as_json:
             click.echo(f"{made}  {printable(called)}")

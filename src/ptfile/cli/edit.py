@@ -17,10 +17,12 @@ import click
 
 from ptfile._edit import edit
 from ptfile.cli import text
+from ptfile.cli.arguments import storage_option
 from ptfile.cli.convert import check_new
 from ptfile.cli.printable import printable
 from ptfile.editing.report import Edit
 from ptfile.errors import PtfileError
+from ptfile.stores.urls import StorageOptions
 
 MOST = 30
 """Names that people are shown."""
@@ -49,6 +51,7 @@ itself."""
 @click.option("--force", is_flag=True, help="Replace DST if it is there; it may be SRC.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@storage_option
 def command(
     src: tuple[str, ...],
     dst: str,
@@ -61,6 +64,7 @@ def command(
     force: bool,
     as_json: bool,
     encoding: str,
+    storage_options: StorageOptions,
 ) -> None:
     """Write a checkpoint made of parts of SRC, or of several, to DST, without reading their tensors.
 
@@ -77,6 +81,7 @@ def command(
             rename=dict(_rule(rule) for rule in rename),
             cast=dict(_cast(each) for each in cast),
             encoding=encoding,
+            storage_options=storage_options,
         )
     except PtfileError:
         raise

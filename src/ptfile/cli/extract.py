@@ -15,9 +15,11 @@ import click
 
 from ptfile._extract import extract
 from ptfile.cli import text
+from ptfile.cli.arguments import storage_option
 from ptfile.cli.convert import check_new
 from ptfile.cli.printable import printable
 from ptfile.errors import PtfileError
+from ptfile.stores.urls import StorageOptions
 
 STDOUT = "-"
 EXAMPLES = """\b
@@ -37,7 +39,18 @@ To have it as a .pt file: ptfile edit model.pt weight.pt --root layer.0.weight""
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
-def command(file: str, name: str, out: str, *, dtype: str | None, force: bool, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(
+    file: str,
+    name: str,
+    out: str,
+    *,
+    dtype: str | None,
+    force: bool,
+    as_json: bool,
+    encoding: str,
+    storage_options: StorageOptions,
+) -> None:
     """Write the tensor NAME of the checkpoint FILE to OUT as a .npy file, or to the standard output if that is -.
 
     Names are those of `ptfile ls`.
@@ -46,7 +59,14 @@ def command(file: str, name: str, out: str, *, dtype: str | None, force: bool, a
     if not is_stdout:
         check_new(out, force=force)
     try:
-        report = extract(file, name, sys.stdout.buffer if is_stdout else out, dtype=dtype, encoding=encoding)
+        report = extract(
+            file,
+            name,
+            sys.stdout.buffer if is_stdout else out,
+            dtype=dtype,
+            encoding=encoding,
+            storage_options=storage_options,
+        )
     except PtfileError:
         raise
     except ValueError as error:

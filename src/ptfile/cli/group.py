@@ -12,6 +12,7 @@ import click
 
 from ptfile.cli.printable import printable
 from ptfile.errors import PtfileError
+from ptfile.stores.urls import StorageOptionsError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -69,6 +70,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StorageOptionsError as error:
+            raise click.UsageError(printable(str(error))) from error
         except PtfileError as error:
             raise _failure(ctx)(printable(str(error))) from error
         except OSError as error:

@@ -28,10 +28,11 @@ import click
 from ptfile._info import Info, Share, info
 from ptfile._selection import ROOT
 from ptfile.cli import text, to_json
-from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option
 from ptfile.cli.charts import bar
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
+from ptfile.stores.urls import StorageOptions
 
 if TYPE_CHECKING:
     from ptfile.cli.screen import Screen
@@ -49,13 +50,14 @@ _GAP = "  "
 @click.argument("file", type=FILE)
 @json_option
 @encoding_option
-def command(file: str, *, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(file: str, *, as_json: bool, encoding: str, storage_options: StorageOptions) -> None:
     """Say what a checkpoint is made of: its writer, sizes by dtype and by name, waste, devices, sharing.
 
     Reads no tensor's bytes, and runs nothing that the file names.
     """
     with progress_bar(file):
-        found = info(file, encoding=encoding)
+        found = info(file, encoding=encoding, storage_options=storage_options)
     if as_json:
         to_json.write(as_dict(found))
     else:

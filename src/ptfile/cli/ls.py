@@ -32,9 +32,10 @@ import click
 from ptfile._inspect import Summary, ValueInfo, inspect
 from ptfile._selection import ROOT
 from ptfile.cli import text, to_json
-from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
+from ptfile.stores.urls import StorageOptions
 
 if TYPE_CHECKING:
     from ptfile.cli.table import Table
@@ -48,13 +49,14 @@ _CONTAINERS = (dict, list, tuple, set, frozenset, deque)
 @click.argument("file", type=FILE)
 @json_option
 @encoding_option
-def command(file: str, *, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(file: str, *, as_json: bool, encoding: str, storage_options: StorageOptions) -> None:
     """List the tensors of a checkpoint: names, dtypes, shapes and sizes, and which of them share a storage.
 
     Reads no tensor's bytes, and runs nothing that the file names.
     """
     with progress_bar(file):
-        summary = inspect(file, encoding=encoding)
+        summary = inspect(file, encoding=encoding, storage_options=storage_options)
     if as_json:
         to_json.write(as_dict(summary))
     else:

@@ -28,10 +28,11 @@ from dataclasses import asdict
 import click
 
 from ptfile._disassembly import Disassembly, disassemble
-from ptfile.cli.arguments import FILE, json_option
+from ptfile.cli.arguments import FILE, json_option, storage_option
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.machine.disasm import Instruction
+from ptfile.stores.urls import StorageOptions
 
 _OPCODE = 18
 """Columns of an opcode with its indent, if they are enough."""
@@ -48,14 +49,15 @@ _DEEPEST = 12
 @click.argument("record", required=False)
 @click.option("--at", type=click.IntRange(min=0), help="The byte of the record, or of FILE, where the pickle begins.")
 @json_option
-def command(file: str, record: str | None, *, at: int | None, as_json: bool) -> None:
+@storage_option
+def command(file: str, record: str | None, *, at: int | None, as_json: bool, storage_options: StorageOptions) -> None:
     """Show the opcodes of the pickles in FILE, or in one RECORD of it, with their positions. Nothing of them is run.
 
     Without a RECORD: all whose names end in .pkl. Names that ptfile.load does not know are marked, and what harm they
     are known for.
     """
     with progress_bar(file):
-        pickles = iter(disassemble(file, record, at=at))
+        pickles = iter(disassemble(file, record, at=at, storage_options=storage_options))
         first = next(pickles, None)
     found = [] if first is None else _chain(first, pickles)
     is_whole = _write_json(file, found) if as_json else _write(file, found)

@@ -17,12 +17,12 @@ import click
 
 from ptfile._scan import Scan, scan
 from ptfile.cli import scan_text, to_json
-from ptfile.cli.arguments import FILE, json_option
+from ptfile.cli.arguments import FILE, json_option, storage_option
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 from ptfile.formats.scan_report import PickleReport, Verdict
-from ptfile.stores.urls import is_url, redacted
+from ptfile.stores.urls import StorageOptions, is_url, redacted
 
 Failed: TypeAlias = tuple[str, str]
 """A file that could not be opened, and why."""
@@ -38,9 +38,12 @@ _STYLES = {
 @click.command("scan")
 @click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
 @json_option
+@storage_option
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, for code hosts and editors.")
 @click.pass_context
-def command(ctx: click.Context, paths: tuple[str, ...], *, as_json: bool, as_sarif: bool) -> None:
+def command(
+    ctx: click.Context, paths: tuple[str, ...], *, as_json: bool, as_sarif: bool, storage_options: StorageOptions
+) -> None:
     """Say what the pickles in files would do if they were run, and whether ptfile.load refuses them.
 
     Looks into folders, archives and files inside files. Runs nothing that is in them.
@@ -49,7 +52,7 @@ def command(ctx: click.Context, paths: tuple[str, ...], *, as_json: bool, as_sar
     """
     if as_json and as_sarif:
         raise click.UsageError("--json and --sarif are two forms of the same: choose one")
-    results = scanned(paths)
+    results = scanned(paths, storage_options)
     if as_json or as_sarif:
         found = list(results)
         to_json.write(_sarif(found) if as_sarif else as_dict(found))
@@ -59,7 +62,7 @@ def command(ctx: click.Context, paths: tuple[str, ...], *, as_json: bool, as_sar
     ctx.exit(code)
 
 
-def scanned(paths: Iterable[str]) -> Iterator[Scan | Failed]:
+def scanned(paths: Iterable[str], storage_options: StorageOptions = None) -> Iterator[Scan | Failed]:
     """The files at some paths, one after the other; of folders, all that is in them."""
     for path in paths:
         for file in _files(path):
@@ -71,7 +74,7 @@ def scanned(paths: Iterable[str]) -> Iterator[Scan | Failed]:
                     yield file, "it is neither a file nor a folder"
                     continue
                 with progress_bar(redacted(file)):
-                    found = scan(file)
+                    found = scan(file, storage_options=storage_options)
                 yield found
             except OSError as error:
                 yield redacted(file), error.strerror or str(error)

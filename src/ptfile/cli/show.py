@@ -41,11 +41,12 @@ from ptfile._lazy import np
 from ptfile._selection import ROOT, SelectionError, select
 from ptfile._tree import parts
 from ptfile.cli import text, to_json
-from ptfile.cli.arguments import FILE, encoding_option, json_option, tensor_names
+from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option, tensor_names
 from ptfile.cli.charts import columns
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError, UnsupportedError
+from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.nested import JaggedTensor, NestedTensor, WrapperTensor
 from ptfile.tensors.pieces import piece
 from ptfile.tensors.python_side import Attributed
@@ -76,13 +77,17 @@ Progress = Callable[[int, int], object]
 @click.argument("name", required=False, default="", metavar="NAME[INDEX]", shell_complete=tensor_names)
 @json_option
 @encoding_option
-def command(file: str, name: str, *, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(file: str, name: str, *, as_json: bool, encoding: str, storage_options: StorageOptions) -> None:
     """Show a tensor: its values, what they are like, and how they lie; or another value of a checkpoint.
 
     NAME is as `ptfile ls` prints it. INDEX is as in Python: 'layer.weight[0:10, ..., -1]'. Only what is needed of the
     file is read, and nothing that it names is run.
     """
-    with progress_bar(file) as progress, ptfile.open(file, encoding=encoding) as checkpoint:
+    with (
+        progress_bar(file) as progress,
+        ptfile.open(file, encoding=encoding, storage_options=storage_options) as checkpoint,
+    ):
         found, index = _select(checkpoint, name)
         thing = _indexed(checkpoint[found], found, index)
         head = {"file": file, "name": found, "index": name[len(found) :] or None if index is not None else None}

@@ -28,11 +28,11 @@ import click
 
 from ptfile._verify import Progress, Verification, verify
 from ptfile.cli import text, to_json
-from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option
 from ptfile.cli.lines import echo
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
-from ptfile.stores.urls import redacted
+from ptfile.stores.urls import StorageOptions, redacted
 
 MOST_NAMES = 10
 """Names of damaged tensors that people are shown for one record."""
@@ -42,7 +42,8 @@ MOST_NAMES = 10
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @json_option
 @encoding_option
-def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(files: tuple[str, ...], *, as_json: bool, encoding: str, storage_options: StorageOptions) -> None:
     """Check everything in checkpoints: structure, checksums, tensor bounds; name the tensors that are damaged.
 
     Runs nothing that a file names.
@@ -53,7 +54,7 @@ def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
     for file in files:
         called = redacted(file)
         with progress_bar(called) as progress:
-            result, problem = _verified(file, encoding, progress)
+            result, problem = _verified(file, encoding, storage_options, progress)
         found.append((called, result, problem))
         if not as_json:
             for line in lines(called, result, problem):
@@ -64,10 +65,12 @@ def command(files: tuple[str, ...], *, as_json: bool, encoding: str) -> None:
     raise SystemExit(1 if 1 in codes else max(codes))
 
 
-def _verified(file: str, encoding: str, progress: Progress) -> tuple[Verification | None, str]:
+def _verified(
+    file: str, encoding: str, storage_options: StorageOptions, progress: Progress
+) -> tuple[Verification | None, str]:
     """What was found, or why nothing could be."""
     try:
-        return verify(file, encoding=encoding, progress=progress), ""
+        return verify(file, encoding=encoding, storage_options=storage_options, progress=progress), ""
     except PtfileError as error:
         return None, error.problem
     except OSError as error:

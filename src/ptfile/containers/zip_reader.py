@@ -36,6 +36,8 @@ _EXTRA_GUESS = 128
 """Bytes of local extra field fetched with the header: PyTorch's padding to 64 and a zip64 block fit."""
 _LONG_HEADER = 1 << 10
 """Bytes of a name and an extra field that few headers have more of."""
+_FAR = 32 << 10
+"""Bytes from one header to the next, of a mapped file, that make it faster to read each than to look at its page."""
 _LONG_NAME = 1 << 8
 """Characters of a name for which there is no room beside that of every other record."""
 _RAW_DEFLATE = -15
@@ -262,14 +264,16 @@ class ZipReader:
         by_name, offsets = self._directory.records, self._directory.header_offsets
         if self._views is None or not self._views.is_mapped or len(by_name) != len(offsets):  # it has folders
             return {}
-        longest = max(map(len, by_name), default=_LONG_NAME)
-        if longest >= _LONG_NAME:
-            return {}
-        records, length = list(by_name.values()), HEADER_SIZE + longest
-        # The directory, behind them all, has the longest name as well: no header is nearer to the end than that.
-        data = np.frombuffer(self._views.read_many(offsets, length), np.uint8)
-        heads = np.arange(0, data.size, length)
-        places = payloads(data, heads, records, (*offsets[1:], self._directory.offset))
+        longest = max(map(len, by_name), default=0)
+        if self._source.size < len(offsets) * _FAR or longest > _LONG_NAME:
+            data, heads = self._views.view(0, self._source.size), np.array(offsets, np.int64)
+        else:
+            # The directory, behind them all, has the longest name as well: no header is nearer to the end than that.
+            length = HEADER_SIZE + longest
+            data = memoryview(self._views.read_many(offsets, length))
+            heads = np.arange(0, data.nbytes, length)
+        ends = (*offsets[1:], self._directory.offset)
+        places = payloads(np.frombuffer(data, np.uint8), heads, list(by_name.values()), ends)
         return {offset: place for offset, place in zip(offsets, places, strict=True) if place >= 0}
 
     def _locate(self, record: Record) -> int:

@@ -61,6 +61,7 @@ def run(job: Job, progress: Progress | None) -> Conversion:
             again = sink.unfinished if job.verify and isinstance(sink, FileSink) else None
             if again is not None:
                 with LocalSource(again) as written, located(file=out):
+                    written.name = out  # as it will be called; a temporary name would be no use in an error
                     found = read_tree(written, job.limits, job.text)
                     compare(prepared.expected(), found, watch, written.size)
         watch.finish()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ptfile._tree import Leaf, storage_of, walk
 from ptfile.editing.places import Place
@@ -121,10 +122,23 @@ class _Elements:
                 yield self._cast(data[:whole])
 
     def _cast(self, data: Bytes) -> Bytes:
+        elements = np.ascontiguousarray(data).view(self.old.numpy)
         with np.errstate(all="ignore"):  # what is too large becomes infinite, as in PyTorch
-            elements = np.ascontiguousarray(data).view(self.old.numpy).astype(self.new.numpy)
-        made: Bytes = elements.view(np.uint8)
+            if self.new is not dtypes.float64 and (self.old.itemsize in (1, 8) or self.new in _INTO_RANGE):
+                elements = _INTO_RANGE.get(self.new, _as_it_is)(elements.astype(np.float32))
+            made: Bytes = elements.astype(self.new.numpy).view(np.uint8)
         return made
+
+
+def _as_it_is(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return numbers
+
+
+_INTO_RANGE: Mapping[DType, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    dtypes.float8_e4m3fn: lambda numbers: np.clip(numbers, -448, 448),
+    dtypes.float8_e8m0fnu: lambda numbers: np.maximum(np.abs(numbers), 2.0**-127),
+}
+"""What PyTorch makes of float32 numbers first, through which it casts: dtypes without infinity, or zero and sign."""
 
 
 def _moved(tensor: Any, storage: Storage, dtype: DType) -> Tensor:

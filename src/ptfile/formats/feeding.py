@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SMALL = 64 << 10
 """Bytes of a storage that are read together with others."""
-_TOGETHER = 32 << 20
+_TOGETHER = 16 << 20
 """Bytes that are read together at most, where each part counts for `_PART` more."""
 _PART = 256
 _AHEAD = 4
@@ -223,7 +223,11 @@ def _ahead(items: Iterator[_Item]) -> Generator[_Item]:
         queue.put(_End(error))
 
     thread = threading.Thread(target=run, name="ptfile", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads to be had
+        yield from items
+        return
     item: _Item | _End = _End(None)
     try:
         while not isinstance(item := queue.get(), _End):

@@ -97,8 +97,10 @@ class _Elements(NamedTuple):
         self.ranges.will_read(self.entry.offset, runs)
 
     def pieces(self) -> Iterator[npt.NDArray[np.uint8]]:
-        nbytes = self.entry.nbytes
-        return (self.range(start, min(start + _PIECE, nbytes)) for start in range(0, nbytes, _PIECE))
+        offset, nbytes = self.entry.offset, self.entry.nbytes
+        with located(file=self.source.name):
+            for start in range(0, nbytes, _PIECE):
+                yield np.frombuffer(self.source.read(offset + start, min(_PIECE, nbytes - start)), np.uint8)
 
 
 class SafetensorsReader:

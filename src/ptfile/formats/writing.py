@@ -9,6 +9,7 @@ from ptfile.sinks import FileSink, Sink, StreamSink
 
 def write_out(prepared: ZipSave | LegacySave, sink: Sink) -> None:
     """Write it to a sink that has not been entered. Raises OSError."""
+    # Others, which are far away, have to be asked first whether anything can be put there.
     small = prepared if isinstance(prepared, ZipSave) and prepared.is_small else None
     if small is not None and isinstance(sink, FileSink):
         sink.put(small.small_file())

@@ -143,6 +143,7 @@ class ZipSave:
         around = (len(self._storages) + _BESIDE) * (_AROUND + 2 * len(root) + options.alignment)
         self.is_small = (
             options.contents
+            and options.alignment > 0
             and len(self._storages) <= _FEW
             and self._pickle_size + sum(self._storages) + around <= SMALL
         )

@@ -6,7 +6,7 @@ between but the system's own calls. Whatever is not as usual is left to `FileSin
 """
 
 # pathlib loses what matters here: "models/" and "" are not the paths that it makes of them.
-# ruff: noqa: PTH104, PTH108
+# ruff: noqa: PTH105, PTH108
 
 from __future__ import annotations
 
@@ -35,39 +35,59 @@ def replace_small_file(path: str, content: Buffer) -> bool:
     folder, separator, base = path.rpartition(os.sep)
     if not _HAS_ATTRIBUTES or not base:
         return False
-    # No random number: to ask the system for one takes a while, and a name that is taken is no harm here.
-    temporary = f"{folder}{separator}{temporary_name(base, time.time_ns())}"
+    made = _Temporary()
     try:
         old = _status(path)
         if old is not None and not _is_plain(path, old):
             return False
-        file = os.open(temporary, _FLAGS, 0o666 if old is None else stat.S_IMODE(old.st_mode))
+        # No random number: to ask the system for one takes a while, and a name that is taken is no harm here.
+        made.path = temporary = f"{folder}{separator}{temporary_name(base, time.time_ns())}"
+        made.file = os.open(temporary, _FLAGS, 0o666 if old is None else stat.S_IMODE(old.st_mode))
+        # It is looked at before it has bytes that not everybody may read.
+        if old is not None and not _are_alike(os.fstat(made.file), old):
+            return False
+        if os.write(made.file, content) != len(content):
+            return False
+        file, made.file = made.file, -1
+        os.close(file)
+        os.replace(temporary, path)
+        made.path = ""
+    except FileExistsError:
+        made.path = ""  # it is somebody else's
+        return False
     except OSError:
         return False
-    except BaseException:
-        _remove(temporary)  # an interrupt can come right behind the call
-        raise
-    is_renamed = False
-    try:
-        try:
-            # It is looked at before it has bytes that not everybody may read.
-            is_written = (old is None or _are_alike(os.fstat(file), old)) and os.write(file, content) == len(content)
-        finally:
-            os.close(file)
-        if is_written:
-            os.rename(temporary, path)
-            is_renamed = True
-    except OSError:
-        pass
     finally:
-        if not is_renamed:
-            _remove(temporary)
-    return is_renamed
+        made.remove()
+    return True
 
 
-def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
+class _Temporary:
+    """A file that is on its way: removed, whatever happens, unless it got there."""
+
+    __slots__ = ("_process", "file", "path")
+
+    def __init__(self) -> None:
+        self.file = -1
+        self.path = ""
+        """Known before it is there: an interrupt can come right behind the call that makes it."""
+        self._process = os.getpid()  # the last: from here on there may be something to remove
+
+    def remove(self) -> None:
+        """Twice is once."""
+        file, self.file = self.file, -1
+        if file >= 0:
+            with contextlib.suppress(OSError):
+                os.close(file)
+        if self.path:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            self.path = ""
+
+    def __del__(self) -> None:
+        # An interrupt can come on the way into `remove`. A forked child leaves it to its parent.
+        if getattr(self, "_process", None) == os.getpid() and (self.file >= 0 or self.path):
+            self.remove()
 
 
 def _status(path: str) -> os.stat_result | None:

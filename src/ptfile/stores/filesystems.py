@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fsspec.core import url_to_fs
 
 from ptfile.errors import UnsupportedError
-from ptfile.stores.urls import StorageOptions, reason, redacted, scheme_of
+from ptfile.stores.urls import StorageOptions, options_checked, reason, redacted, scheme_of
 
 _TRIES = 4
 _FIRST_PAUSE = 0.1
@@ -36,7 +36,8 @@ def open_filesystem(url: str, options: StorageOptions) -> tuple[Any, str]:
     if url.endswith("/"):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     try:
-        filesystem, path = url_to_fs(url, **{"skip_instance_cache": True, **(options or {})})
+        with options_checked():
+            filesystem, path = url_to_fs(url, **{"skip_instance_cache": True, **(options or {})})
     except ImportError as error:  # says which package to install
         raise UnsupportedError(f"{scheme}:// is not for fsspec alone", fix=reason(error), file=name) from None
     except ValueError as error:

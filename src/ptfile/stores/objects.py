@@ -18,8 +18,10 @@ from ptfile.errors import UnsupportedError
 from ptfile.stores.urls import (
     WEB,
     StorageOptions,
+    StorageOptionsError,
     changed,
     ignores_ranges,
+    options_checked,
     reason,
     redacted,
     scheme_of,
@@ -35,6 +37,12 @@ _RETRY = {
     "retry_timeout": timedelta(minutes=2),
 }
 """About a quarter of a minute of a store that says 503 or does not answer. obstore's own would be minutes."""
+_CLIENT = frozenset({
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type", "default_headers",
+    "http1_only", "http2_only", "pool_idle_timeout", "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes",
+    "proxy_url", "randomize_addresses", "read_timeout", "root_certificate", "timeout", "user_agent",
+})  # fmt: skip
+"""Options that obstore wants one level down, in `client_options`, and for which it otherwise panics."""
 _INSTANCE_METADATA = "169.254.169.254"
 """Where clouds tell a machine who it is; to fail there is to have found credentials nowhere."""
 _CREDENTIALS = {
@@ -51,13 +59,14 @@ def open_store(url: str, options: StorageOptions) -> tuple[ObjectStore, str]:
     Raises IsADirectoryError for a bucket, and OSError with `errno.EINVAL` for a key that no request can be made for.
     """
     given: dict[str, Any] = {"retry_config": _RETRY, **(options or {})}
-    with translated(redacted(url)):
+    client = {name: given.pop(name) for name in _CLIENT & given.keys()} | (given.pop("client_options", None) or {})
+    with translated(redacted(url)), options_checked():
         if scheme_of(url) in WEB:
             # The store is the URL as it stands, query and all, and the key in it is empty: nothing is escaped anew.
-            client = {"allow_http": url.startswith("http:"), **(given.pop("client_options", None) or {})}
+            client = {"allow_http": url.startswith("http:"), **client}
             return store.HTTPStore(url.partition("#")[0], client_options=client, **given), ""
         bucket, key = split(url)
-        return store.from_url(bucket, **given), key
+        return store.from_url(bucket, **given, client_options=client or None), key
 
 
 @contextmanager
@@ -78,10 +87,10 @@ def translated(name: str) -> Iterator[None]:
             raise UnsupportedError(f"the store does not do this ({reason(error)})", fix=fix, file=name) from None
         raise ignores_ranges(name) from None
     except theirs.UnknownConfigurationKeyError as error:
-        raise TypeError(f"storage_options: {reason(error)}") from None
+        raise StorageOptionsError(reason(error)) from None
     except ValueError as error:
         if "Invalid key" in str(error):
-            raise TypeError(f"storage_options: {reason(error)}") from None
+            raise StorageOptionsError(reason(error)) from None
         raise OSError(errno.EINVAL, f"that is no URL of a file ({reason(error)})", name) from None
     except (theirs.PermissionDeniedError, theirs.UnauthenticatedError) as error:
         raise _refused(error, name) from None

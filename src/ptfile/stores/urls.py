@@ -14,7 +14,7 @@ from ptfile.errors import UnsupportedError
 
 StorageOptions: TypeAlias = "Mapping[str, Any] | None"
 """How to open a store: its endpoint, its region, that requests are not signed. For s3, gs, az and http these are the
-keywords of obstore's `from_url`, for others those of fsspec's file system."""
+keywords of obstore's `from_url` and its client's (`allow_http`, `timeout`), else those of fsspec's file system."""
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"})
 WEB = frozenset({"http", "https"})
@@ -32,6 +32,13 @@ _MOST_TEXT = 200
 _BUCKET = re.compile(r"[\w.$-]+(?:@[\w.-]+)?")
 """Azure's `$web` is one too, and `container@account.dfs.core.windows.net`."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class StorageOptionsError(TypeError):
+    """`storage_options` are not what opens the store takes."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"storage_options: {problem}")
 
 
 def is_url(f: object) -> TypeGuard[str]:
@@ -136,6 +143,17 @@ def _needs(url: str, *, package: str, extra: str) -> Iterator[None]:
     except ImportError as error:
         problem = f"{scheme_of(url)}:// is read and written by {package}, which is not installed"
         raise UnsupportedError(problem, fix=f"Install it: pip install 'ptfile[{extra}]'", file=redacted(url)) from error
+
+
+@contextmanager
+def options_checked() -> Iterator[None]:
+    """Raise StorageOptionsError for what a library says of its arguments, which are those of its user here."""
+    try:
+        yield
+    except StorageOptionsError:
+        raise
+    except TypeError as error:
+        raise StorageOptionsError(reason(error)) from None
 
 
 needs_obstore = partial(_needs, package="obstore", extra="remote")

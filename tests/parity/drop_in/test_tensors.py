@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import io
 import pickle
 import weakref
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -246,6 +248,23 @@ def test_a_gradient_is_not_saved(lib: Any) -> None:
     weight.sum().backward()
     result = again(lib, weight)
     assert (result.requires_grad, result.grad) == (True, None)
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_a_loaded_tensor_has_what_pytorch_leaves_on_it(lib: Any, is_watched: bool) -> None:
+    """An empty dict of hooks, and whether it requires gradients; also where something watches all operators."""
+
+    class Watching(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return function(*args, **(kwargs or {}))
+
+    data = saved(lib, [torch.ones(2, requires_grad=True), torch.ones(2), torch.tensor(1)])
+    with Watching() if is_watched else contextlib.nullcontext():
+        values = loaded(lib, data)
+
+    assert [(value._backward_hooks, value.requires_grad, value.is_leaf) for value in values] == [
+        (OrderedDict(), grad, True) for grad in (True, False, False)
+    ]
 
 
 def test_hooks_are_not_saved(lib: Any) -> None:

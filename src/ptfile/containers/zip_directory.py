@@ -26,6 +26,8 @@ _MAX_GAP = zs.MAX16 + _DESCRIPTOR_MAX
 """Bytes between a payload and the next header that the directory cannot account for: a local extra field and a
 descriptor. `ZipReader.locate` accounts for them exactly."""
 
+_new = tuple.__new__
+"""Makes a named tuple in half the time that its own class takes."""
 _Row: TypeAlias = "tuple[int, int, int, int, int, int]"
 
 
@@ -68,7 +70,7 @@ class Records(Mapping[str, Record]):
 
     def get(self, name: str, default: Any = None) -> Any:
         row = self._rows.get(name)
-        return default if row is None else Record(name, *row)
+        return default if row is None else _new(Record, (name, *row))
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows

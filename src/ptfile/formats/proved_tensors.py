@@ -7,21 +7,19 @@ left to those who say what is wrong with it.
 from __future__ import annotations
 
 from ptfile.formats.storages import DTYPES, LoadedStorages, parse
+from ptfile.machine.fast import BuildTensor
 from ptfile.machine.names import Global
 from ptfile.tensors.strides import Ints, extent
 from ptfile.tensors.tensor import Tensor
 
 
-class ProvedTensors:
-    """Makes the tensors of one pickle."""
-
-    def __init__(self, storages: LoadedStorages) -> None:
-        self._find = storages.find
-        self._layouts: dict[tuple[Ints, Ints], tuple[int, Ints, Ints]] = {}
-        """How many elements each shape with strides reaches over; and these, so that all tensors share them."""
+def tensors_of(storages: LoadedStorages) -> BuildTensor:
+    """What makes the tensors of one pickle. A closure: it finds what it needs in half the time."""
+    find, checked = storages.find, Tensor.checked
+    layouts: dict[tuple[Ints, Ints], tuple[int, Ints, Ints]] = {}
+    """How many elements each shape with strides reaches over; and these, so that all tensors share them."""
 
     def tensor(
-        self,
         persistent_id: tuple[str, Global, str, str, int],
         offset: int,
         shape: Ints,
@@ -34,12 +32,14 @@ class ProvedTensors:
         dtype = DTYPES[id(kind)]
         if tag != "storage" or numel < 0 or not (key.isalnum() and key.isascii()):
             parse(persistent_id)
-        storage = self._find(dtype, key, location, numel)
-        layout = self._layouts.get((shape, stride))
+        storage = find(dtype, key, location, numel)
+        layout = layouts.get((shape, stride))
         if layout is None or requires_grad or not 0 <= offset <= numel - layout[0]:
-            tensor = Tensor(storage, dtype, offset, shape, stride, requires_grad)
+            made = Tensor(storage, dtype, offset, shape, stride, requires_grad)
             if reach := extent(shape, stride):  # a tensor without elements may be anywhere
-                self._layouts[shape, stride] = reach, shape, stride
-            return tensor
+                layouts[shape, stride] = reach, shape, stride
+            return made
         _, shape, stride = layout
-        return Tensor.checked(storage, dtype, offset, shape, stride)
+        return checked(storage, dtype, offset, shape, stride)
+
+    return tensor

@@ -12,9 +12,9 @@ from typing import Any
 from ptfile.containers.zip_structs import ALIGNMENT
 from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
-from ptfile.formats.proved_tensors import ProvedTensors
+from ptfile.formats.proved_tensors import tensors_of
 from ptfile.formats.storages import LoadedStorages, MapLocation
-from ptfile.formats.zip_records import MissingRecordError, StoredBytes, ZipRecords
+from ptfile.formats.zip_records import StoredBytes, ZipRecords
 from ptfile.machine.fast import BuildTensor
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
@@ -51,8 +51,8 @@ class ZipFormatReader:
         if not says_usual and STORAGE_ALIGNMENT in self._records:
             with located(file=self._records.source.name, record=STORAGE_ALIGNMENT):
                 _check_alignment(self._records.text(STORAGE_ALIGNMENT))
-        storages = LoadedStorages(self._storage, map_location)
-        return self.run(runner, storages.load, ProvedTensors(storages).tensor)
+        storages = LoadedStorages(self._records.storages_in("data/", self._storage), map_location)
+        return self.run(runner, storages.load, tensors_of(storages))
 
     def run(
         self, runner: PickleRunner, load_persistent: Callable[[Any], Any], tensor: BuildTensor | None = None
@@ -88,10 +88,7 @@ class ZipFormatReader:
         return self._records.about()
 
     def _storage(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
-        try:
-            return self._records.storage(f"data/{key}", nbytes, dtype)
-        except MissingRecordError:
-            return self._records.storage(self._name(key), nbytes, dtype)
+        return self._records.storage(self._name(key), nbytes, dtype)
 
     def _name(self, key: str) -> str:
         name, old = f"data/{key}", f"tensors/{key}"  # the latter in PyTorch 1.4

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ptfile._lazy import np
 from ptfile._threads import share
@@ -27,6 +27,9 @@ from ptfile.tensors.storage import Run, Storage, empty_bytes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+MakeStorage: TypeAlias = "Callable[[str, int, DType | None], Storage]"
+"""From a name or a key, a number of bytes, and the dtype of the elements (None: untyped)."""
 
 BYTE_ORDER = "byteorder"
 _OURS = sys.byteorder.encode()
@@ -151,14 +154,34 @@ class ZipRecords:
 
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
-        record = self._records.get(self._root + name)
-        if record is None or record.size != nbytes or self._swap:
-            stored = self.stored(name, nbytes, dtype)
-        else:
-            stored = StoredBytes(self._zip, self._views, name, record, 1)
+        stored = self.stored(name, nbytes, dtype)
         storage = Storage.provided(stored, nbytes)
-        self._asked.append((stored.record.header_offset, storage, stored))
+        self._asked.append((stored.offset, storage, stored))
         self._largest = max(self._largest, nbytes)
+        return storage
+
+    def storages_in(self, folder: str, otherwise: MakeStorage) -> MakeStorage:
+        """What makes the storages that have their records in a folder, by their names there: very many in little time.
+
+        otherwise: makes those that have no record there, or one that is not as usual.
+        """
+        if self._swap:
+            return otherwise
+        inside = self._root + folder
+        find, made, new, provided = self._records.get, self._asked.append, tuple.__new__, Storage.provided
+        reader, views, root = self._zip, self._views, len(self._root)
+
+        def storage(name: str, nbytes: int, dtype: DType | None) -> Storage:
+            record = find(inside + name)
+            if record is None or record.size != nbytes:
+                return otherwise(name, nbytes, dtype)
+            stored = new(StoredBytes, (reader, views, root, record, 1))
+            storage = provided(stored, nbytes)
+            made((record.header_offset, storage, stored))
+            if nbytes > self._largest:
+                self._largest = nbytes
+            return storage
+
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -166,13 +189,13 @@ class ZipRecords:
 
         dtype: of its elements, which is what a file of the other byte order has to be read by.
         """
-        record = self._record(name)
+        record, unit = self._record(name), 1
         if record.size != nbytes or self._swap:
             with located(file=self._source.name, record=name):
                 if record.size != nbytes:
                     raise TensorError(f"the record has {record.size} bytes, and the pickle asks for {nbytes}")
-                return StoredBytes(self._zip, self._views, name, record, self._unit_to_swap(dtype, nbytes))
-        return StoredBytes(self._zip, self._views, name, record, 1)
+                unit = self._unit_to_swap(dtype, nbytes)
+        return StoredBytes(self._zip, self._views, len(self._root), record, unit)
 
     def end_of(self, name: str) -> int:
         """Where a record's bytes end, from the start of the file."""
@@ -290,11 +313,16 @@ class StoredBytes(NamedTuple):
     reader: ZipReader
     views: ViewSource | None
     """The source, if it has its bytes in memory."""
-    name: str
-    """Of the record, inside the root folder."""
+    root: int
+    """Letters of the root folder with its slash."""
     record: Record
     unit: int
     """Bytes of the numbers that have to be reversed; 1: none."""
+
+    @property
+    def name(self) -> str:
+        """Of the record, inside the root folder."""
+        return self.record.name[self.root :]
 
     @property
     def origin(self) -> StoredBytes:

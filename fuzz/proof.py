@@ -60,7 +60,7 @@ class _Phrases:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._next = 0
+        self._next = rng.choice((0, 0, 250))  # behind 255 stand the rows that are read together
         self._gets: dict[object, bytes] = {}  # what is in the memo, by the text, the name or the tuple that it is
 
     def value(self, depth: int) -> bytes:
@@ -118,14 +118,15 @@ class _Phrases:
     def _hooks(self) -> bytes:
         return self._name("collections", "OrderedDict") + b")R" + self._put()
 
-    def _tensor(self, storage: str | None = None) -> bytes:
+    def _tensor(self, storage: str | None = None, *, has_key: bool = False) -> bytes:
         rng = self._rng
         storage = storage or rng.choice(tuple(dtypes.BY_STORAGE_CLASS))
         key = rng.randrange(len(SIZES))
         numel = SIZES[key] // dtypes.BY_STORAGE_CLASS[storage].itemsize
         rows = rng.choice((1, 2)) if rng.random() > _FAR else rng.choice(_NUMBERS)
         made = self._name("torch._utils", "_rebuild_tensor_v2") + b"((" + self._text("storage")
-        made += self._name("torch", storage) + self._text(str(key)) + self._text("cpu") + self._int(numel)
+        made += self._name("torch", storage) + (b"X\1\0\0\0%d" % key + self._put() if has_key else self._text(str(key)))
+        made += self._text("cpu") + self._int(numel)
         made += b"t" + self._put() + b"Q" + self._int(rng.choice((0, 0, 0, 1)))
         if rng.random() < 0.5:
             made += self._sizes(rows, numel // max(abs(rows), 1)) + self._sizes(max(numel // 2, 1), 1)
@@ -155,8 +156,18 @@ class _Phrases:
             pairs.append(key + self.value(depth))
         return self._one_by_one_or_all(pairs, b"s", b"u")
 
+    def _row(self) -> bytes:
+        """Names with tensors that differ in nothing else."""
+        rng, seed, pairs = self._rng, self._rng.random(), []
+        for number in range(rng.choice((3, 8, 20))):
+            name = self._text(f"n{number}")
+            self._rng = Random(seed)
+            pairs.append(name + self._tensor(has_key=True))
+            self._rng = rng
+        return b"(" + b"".join(pairs) + b"u"
+
     def _dict(self, depth: int) -> bytes:
-        return b"}" + self._put() + self._pairs(depth)
+        return b"}" + self._put() + (self._row() if self._rng.random() < 0.2 else self._pairs(depth))
 
     def _ordered(self, depth: int) -> bytes:
         made = self._hooks() + self._pairs(depth)

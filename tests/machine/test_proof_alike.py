@@ -11,6 +11,7 @@ import pytest
 
 import ptfile
 from ptfile.formats.vocabulary import ROLES
+from ptfile.machine.phrases import phrases
 from ptfile.machine.proof import is_harmless
 from ptfile.machine.proof_alike import Alike
 from tests.machine.test_proof import fast, pickled, plainly
@@ -116,6 +117,17 @@ def test_entries_of_the_memo_may_not_be_set_again() -> None:
     assert is_harmless(data, ROLES)
     assert not is_harmless(data[:end] + data[start:end] + data[end:], ROLES)
     assert is_harmless(data[:start] + data[end:], ROLES)  # numbers left out are those of nothing
+
+
+def test_nothing_is_learned_of_short_puts() -> None:
+    """Not even where all of them stand where a long one could end: which of these bytes may differ would be wrong."""
+    phrase = (
+        b"X\3\0\0\0r12q\1h\2((h\3h\4X\3\0\0\0r12q\5h\6J\1\0r\0tq\7QK\0J\1\0r\0\x85q\x08J\1\0r\0\x85q\x09\x89hr)Rq\x0atR"
+    )
+    match = phrases().text_and_tensor.fullmatch(phrase)
+    assert match
+    alike = Alike(phrase)
+    assert not any(alike.learn(match) for _ in range(9))
 
 
 def test_rows_that_break_off_again_and_again_are_not_looked_at_together_for_ever() -> None:

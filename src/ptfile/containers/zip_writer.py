@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
+from ptfile._collector import paused_collector
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.sinks.base import CopyingSink, Sink
@@ -76,7 +77,10 @@ def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = zs.A
     if alignment < 1:
         raise ValueError(f"alignment is {alignment}: it must be 1 or more")
     # Programs save checkpoints of the same few records again and again.
-    return _plan_few(root, tuple(records), alignment) if len(records) <= _FEW else _plan(root, records, alignment)
+    if len(records) <= _FEW:
+        return _plan_few(root, tuple(records), alignment)
+    with paused_collector():
+        return _plan(root, records, alignment)
 
 
 def _plan(root: str, records: Sequence[tuple[str, int]], alignment: int) -> Layout:

@@ -59,17 +59,20 @@ class Alike:
         self._length = length
         if self._times < self._patience:
             return False
-        start = match.end(1) - LONG_PUT  # of what stands behind the name's text
-        puts = [match.span(1), match.span(5), *map(match.span, (7, 8, 9, *range(11, len(match.groups()) + 1)))]
-        puts = [(end - LONG_PUT - start, end - start) for first, end in puts if end > first]
-        if any(self._data[start + first] != ord("r") for first, _ in puts):
+        # The PUTs: behind the two texts, and what the other groups hold, if they hold anything.
+        texts = [match.start(group) + _HEAD + self._data[match.start(group) + 1] for group in (1, 5)]
+        others = [match.span(group) for group in (7, 8, 9, *range(11, len(match.groups()) + 1)) if match[group]]
+        puts = [(texts[0], match.end(1)), (texts[1], match.end(5)), *others]
+        if any(end - first != LONG_PUT for first, end in puts):
             self._times = 0
             return False
+        start = texts[0]
+        puts = [(first - start, end - start) for first, end in puts]
         self._template = np.frombuffer(self._data, np.uint8)[start : match.end()]
         is_free = np.zeros(self._template.size, bool)
         for first, end in puts:
             is_free[first + 1 : end] = True
-        is_free[match.start(5) + _HEAD - start : match.end(5) - LONG_PUT - start] = True  # the text of the key
+        is_free[match.start(5) + _HEAD - start : texts[1] - start] = True  # the text of the key
         self._is_free = is_free
         self._entries = np.concatenate([np.arange(first + 1, end) for first, end in puts])
         # All places in the data where such a tensor, or the head of a name, could begin: not copied.

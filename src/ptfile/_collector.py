@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-_MANY = 50_000
-"""Objects that have been made and are still there for which a collection takes long."""
+from types import TracebackType
 
 
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """No garbage collection in here, if there is any outside.
+class paused_collector:  # noqa: N801  (it is called as a function is)
+    """A context: no garbage collection in here, if there is any outside.
 
     It would go through all objects of the checkpoint again and again while they are made, to find that none is garbage.
     """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        _count_as_old()
-        gc.enable()
 
+    __slots__ = ("_was_on",)
 
-def _count_as_old() -> None:
-    """Have the collector take very many new objects for old: else it would go through them all as soon as it is on.
+    def __enter__(self) -> None:
+        self._was_on = gc.isenabled()
+        if self._was_on:
+            gc.disable()
 
-    Nothing stays frozen. Where the program has frozen objects of its own, or Python has no such thing, nothing is done.
-    """
-    if gc.get_count()[0] > _MANY and hasattr(gc, "freeze") and not gc.get_freeze_count():
-        gc.freeze()
-        gc.unfreeze()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if self._was_on:
+            gc.enable()

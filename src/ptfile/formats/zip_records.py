@@ -178,8 +178,7 @@ class ZipRecords:
             stored = new(StoredBytes, (reader, views, root, record, 1))
             storage = provided(stored, nbytes)
             made((record.header_offset, storage, stored))
-            if nbytes > self._largest:
-                self._largest = nbytes
+            self._largest = max(self._largest, nbytes)
             return storage
 
         return storage

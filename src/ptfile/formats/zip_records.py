@@ -241,8 +241,8 @@ class ZipRecords:
         if self._swap or len(small) < _MANY:
             return
         for (storage, _), data in zip(small, self._zip.read_rows([record for _, record in small]), strict=True):
-            if data is not None:
-                storage.provide(data)
+            if data is not None and not storage.is_loaded:
+                storage.settle(data)
 
     def about(self) -> dict[str, str]:
         """What the records say that are there to say what the file is, without white space around it."""

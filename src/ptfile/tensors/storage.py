@@ -164,6 +164,11 @@ class Storage:
                 if self._data is None:
                     self._keep(data)
 
+    def settle(self, data: Bytes) -> None:
+        """Have the bytes, as many as it should, before anybody else can have asked for them."""
+        self._data = data
+        self._provider = None
+
     def _reading(self) -> threading.RLock:
         """What a thread holds while it reads the bytes."""
         if self._lock is None:

@@ -226,6 +226,11 @@ class ZipRecords:
     def fill(self) -> None:
         """Read them all, in that order."""
         self.announce()
+        if self._views is not None and self._views.is_mapped:  # nothing is read but what is deflated
+            for _, storage, stored in self._asked:
+                if not storage.is_loaded:
+                    storage.settle(stored.read())
+            return
         self._fill_small()
         # Very many small ones need not be asked one by one.
         threads = max((stored.threads for _, _, stored in self._asked), default=1) if self._largest >= LARGE else 1

@@ -11,7 +11,7 @@ from ptfile.formats.feeding import Feed, MakeFeed, Whole
 from ptfile.formats.rebuild import plain_tensors
 from ptfile.formats.reducers import REDUCERS
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.zip_records import StoredBytes
+from ptfile.formats.stored_bytes import StoredBytes
 from ptfile.formats.zip_saving import ZipSave, root_for_path
 from ptfile.sources import LocalSource
 from ptfile.sources.base import cut_off

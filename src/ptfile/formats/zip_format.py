@@ -14,7 +14,8 @@ from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.proved_tensors import tensors_of
 from ptfile.formats.storages import LoadedStorages, MapLocation
-from ptfile.formats.zip_records import StoredBytes, ZipRecords
+from ptfile.formats.stored_bytes import StoredBytes
+from ptfile.formats.zip_records import ZipRecords
 from ptfile.machine.fast import BuildTensor
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
 from ptfile.tensors.blocks import NEAR
+from ptfile.tensors.provider import Functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ptfile._types import Buffer
     from ptfile.tensors.dtypes import DType
+    from ptfile.tensors.provider import Origin, Provider
 
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 """A 1-D array of bytes."""
@@ -33,43 +35,6 @@ _PIECE = 1 << 20
 """Bytes of a storage that are in memory at a time while it is gone through."""
 _MAKING_A_LOCK = threading.Lock()
 """Held while a storage gets a lock of its own, which few of very many need."""
-
-
-class Origin(Protocol):
-    """Where the bytes of a storage that has not been read come from."""
-
-    @property
-    def offset(self) -> int:
-        """Where they are in their file, by which those who read many storages put them in order."""
-
-    @property
-    def crc(self) -> int | None:
-        """Their CRC-32, with which `pieces` compares them; None: nobody knows it."""
-
-    def pieces(self) -> Iterator[Bytes]:
-        """All of them, from front to back, none of which is kept. Raises FormatError, at the end, if they are wrong."""
-
-
-class Provider(Protocol):
-    """What gives a storage its bytes."""
-
-    @property
-    def origin(self) -> Origin | None:
-        """Where they come from; None if nothing is known of it."""
-
-    @property
-    def has_parts(self) -> bool:
-        """Whether `read_range` reads no more than it is asked for."""
-
-    def read(self) -> Bytes:
-        """All of them, as a 1-D uint8 array of just as many, for the storage to keep."""
-
-    def read_range(self, start: int, stop: int) -> Bytes:
-        """Those from `start` to `stop` alone, any number of times, for who wants no more."""
-
-    def will_read(self, runs: Iterable[Run]) -> None:
-        """Hear of all the parts that somebody is going to read, in rising order."""
-
 
 ALIGNMENT = 64
 """Of memory, in bytes: c10/core/alignment.h, gAlignment."""
@@ -133,7 +98,7 @@ class Storage:
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
-        return cls.provided(_Functions(fetch, fetch_range, will_read, origin), nbytes, str(device))
+        return cls.provided(Functions(fetch, fetch_range, will_read, origin), nbytes, str(device))
 
     @classmethod
     def meta(cls, nbytes: int) -> Storage:
@@ -302,37 +267,6 @@ class Storage:
 
 UntypedStorage = Storage
 """PyTorch's name for it, which is the public one."""
-
-
-class _Functions:
-    """The provider of `Storage.deferred`."""
-
-    __slots__ = ("_fetch", "_fetch_range", "_will_read", "has_parts", "origin")
-
-    def __init__(
-        self,
-        fetch: Callable[[], Bytes] | None,
-        fetch_range: Callable[[int, int], Bytes] | None,
-        will_read: Callable[[Iterable[Run]], None] | None,
-        origin: Origin | None,
-    ) -> None:
-        self._fetch = fetch
-        self._fetch_range = fetch_range
-        self._will_read = will_read
-        self.has_parts = fetch_range is not None
-        self.origin = origin
-
-    def read(self) -> Bytes:
-        if self._fetch is None:
-            raise TensorError("the bytes of this storage were never provided")
-        return self._fetch()
-
-    def read_range(self, start: int, stop: int) -> Bytes:
-        return self.read()[start:stop] if self._fetch_range is None else self._fetch_range(start, stop)
-
-    def will_read(self, runs: Iterable[Run]) -> None:
-        if self._will_read is not None:
-            self._will_read(runs)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

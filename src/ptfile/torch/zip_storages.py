@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ptfile.containers.zip_structs import LOCAL
-from ptfile.formats.zip_records import StoredBytes
+from ptfile.formats.stored_bytes import StoredBytes
 from ptfile.machine.fast import BuildTensor
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Bytes

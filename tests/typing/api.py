@@ -180,6 +180,8 @@ def take_apart(path: Path) -> tuple[str, ...]:
     edited = ptfile.edit(path, path, root="model", drop=["*.bias"], rename={r"^module\.": ""}, cast=ptfile.bfloat16)
     assert_type(edited, ptfile.Edit)
     ptfile.edit([path, "other.pt"], "both.pt", keep=["a.*"], cast={"a.*": "float16", "b": ptfile.float32})
+    unverified = ptfile.edit(path, "b.pt", verify=False, progress=lambda done, total: print(done / total))
+    assert_type(unverified.verified, bool)
     extracted = ptfile.extract(path, "weight", io.BytesIO(), dtype="float32")
     assert_type(extracted, ptfile.Extraction)
     assert_type(extracted.shape, tuple[int, ...])

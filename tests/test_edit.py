@@ -531,7 +531,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         value: dict[str, Any] = {"a": ptfile.ones(3)}
         for name in "bc":
             storage = ptfile.UntypedStorage.deferred(64 * MIB, None)
-            value[name] = ptfile.Tensor(storage, ptfile.float32, 0, (16 * MIB,), (1,))
+            value[name] = ptfile.Tensor(storage, ptfile.float32, 0, (4, 4 * MIB), (1, 4))  # transposed
         ZipSave(value, "x", options=ZipOptions(contents=False)).write(sink)
     arguments = [tmp_path / name for name in ("x.pt", "y.pt", "z.pt")]
     result = subprocess.run(

@@ -75,7 +75,7 @@ def _whole(storage: Storage) -> _Key:
     return (id(storage), 0, storage.nbytes())
 
 
-class _Sums(Digester):
+class Sums(Digester):
     """Hashes a tree with the CRC-32 of tensors' elements, which are known of those that are whole storages."""
 
     def __init__(self, file_size: int, known: Mapping[_Key, int]) -> None:
@@ -94,7 +94,7 @@ class _Sums(Digester):
         return crc.to_bytes(4, "little")
 
 
-class StorageSums(_Sums):
+class StorageSums(Sums):
     """The same for a file that has the storages themselves: with them whole, tensors are the same if they look alike.
 
     Nothing is read again of the source, and what no tensor reaches is compared as well.
@@ -116,7 +116,7 @@ def is_as_expected(
     limits: Limits,
     text: Python2Text,
     *,
-    of: type[_Sums] = _Sums,
+    of: type[Sums] = Sums,
 ) -> bool:
     """Whether a new file, which has not its name yet, was read again: not if that is not wanted, or not possible.
 
@@ -133,7 +133,7 @@ def is_as_expected(
     return True
 
 
-def _compare(expected: Any, found: Opened, watch: Watch, of: type[_Sums], size: int) -> None:
+def _compare(expected: Any, found: Opened, watch: Watch, of: type[Sums], size: int) -> None:
     """Raise FormatError unless a tree and the file that it was written to say the same."""
     if of(size, watch.sums).digest(expected) != of(size, watch.read(found.storages)).digest(found.root):
         problem = "what was written is not what is read again, so the file was not put in place"

@@ -12,7 +12,7 @@ from typing import Any
 from ptfile._collector import paused_collector
 from ptfile._types import Path, Progress, Readable
 from ptfile.conversion import npz_format, safetensors_format
-from ptfile.conversion.checking import Watch, is_as_expected
+from ptfile.conversion.checking import StorageSums, Sums, Watch, is_as_expected
 from ptfile.conversion.describing import describe
 from ptfile.conversion.reading import read_tree
 from ptfile.conversion.report import SUFFIXES, Conversion, Format
@@ -58,7 +58,7 @@ def run(job: Job, progress: Progress | None) -> Conversion:
         watch.expect(prepared.nbytes)
         with open_sink(job.dst, small_pages=True, storage_options=job.storage_options) as sink:
             prepared.write(sink)
-            verified = is_as_expected(sink, out, prepared.expected, watch, job.limits, job.text)
+            verified = is_as_expected(sink, out, prepared.expected, watch, job.limits, job.text, of=prepared.of)
         watch.counter.finish()
         return Conversion(
             file=source.name,
@@ -91,12 +91,14 @@ class _Prepared:
     """The tree that the file has to give again."""
     left_out: Sequence[str] = ()
     unreached: int = 0
+    of: type[Sums] = Sums
+    """What its tensors are compared by."""
 
 
 def _prepare(root: Any, target: Format, job: Job, watch: Watch) -> _Prepared:
     if target == "pt":
         save = streamed_save(root, job.dst, StreamedStorages(watch.feed))
-        return _Prepared(save.nbytes, save.write, lambda: root)
+        return _Prepared(save.nbytes, save.write, lambda: root, of=StorageSums)
     other = safetensors_format if target == "safetensors" else npz_format
     described = describe(
         root,

@@ -20,7 +20,7 @@ MIB = 1 << 20
 Call: TypeAlias = "Callable[[Path, Callable[[int, int], object]], object]"
 
 CALLS: dict[str, Call] = {
-    "convert": lambda path, told: ptfile.convert(path, path.with_suffix(".safetensors"), progress=told),
+    "convert": lambda path, told: ptfile.convert(path, path.with_suffix(".npz"), progress=told),
     "diff": lambda path, told: ptfile.diff(path, path.with_name("other.pt"), progress=told),
     "digest": lambda path, told: ptfile.digest(path, progress=told),
     "digest of legacy": lambda path, told: ptfile.digest(path.with_name("legacy.pt"), progress=told),
@@ -103,7 +103,7 @@ def test_many_threads_may_count() -> None:
 
 
 COMMANDS = {
-    "convert": ["model.pt", "model.npz"],
+    "convert": ["model.pt", "converted.npz"],
     "diff": ["model.pt", "other.pt"],
     "digest": ["model.pt"],
     "edit": ["model.pt", "edited.pt"],

@@ -144,6 +144,7 @@ class TestCosts:
         path = tmp_path / "model.pt"
         ptfile.save(layers, path, _use_new_zipfile_serialization=form != "legacy")
         if form == "safetensors":
+            pytest.importorskip("safetensors")
             ptfile.convert(path, path, to="safetensors")
         web.files["/model.pt"] = path.read_bytes()
         with ptfile.open(web.url("/model.pt")) as checkpoint:

@@ -40,15 +40,19 @@ class Watch:
         self.counter = Counter(progress)
         self.sums: dict[_Key, int] = {}
         """The CRC-32 of elements that have been written."""
-        self.compares = compares
+        self._compares = compares
 
-    def expect(self, nbytes: int) -> None:
-        """Be told how large the file will be."""
-        self.counter.total = nbytes * (2 if self.compares else 1)
+    def expect(self, nbytes: int, sink: Sink) -> None:
+        """Be told how large the file will be, and what it goes to."""
+        self.counter.total = nbytes * (1 if self.to_read_again(sink) is None else 2)
+
+    def to_read_again(self, sink: Sink) -> str | None:
+        """The path of what was written and is to be compared; None if that is not wanted, or not possible."""
+        return sink.unfinished if self._compares and isinstance(sink, FileSink) else None
 
     def feed(self, parts: Sequence[Part]) -> Feed:
         """The bytes of storages or elements of tensors, for who writes them."""
-        return Feed(parts, seen=self._seen if self.compares else None, advance=self.counter.advance)
+        return Feed(parts, seen=self._seen if self._compares else None, advance=self.counter.advance)
 
     def _seen(self, part: Part, crc: int) -> None:
         if isinstance(part, Entry):
@@ -124,7 +128,7 @@ def is_as_expected(
 
     Raises FormatError if it does not say the same.
     """
-    path = sink.unfinished if watch.compares and isinstance(sink, FileSink) else None
+    path = watch.to_read_again(sink)
     if path is None:
         return False
     with LocalSource(path) as written, located(file=called):

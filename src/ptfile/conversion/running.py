@@ -55,8 +55,8 @@ def run(job: Job, progress: Progress | None) -> Conversion:
     ):
         opened = read_tree(source, job.limits, job.text)
         prepared = _prepare(opened.root, target, job, watch)
-        watch.expect(prepared.nbytes)
         with open_sink(job.dst, small_pages=True, storage_options=job.storage_options) as sink:
+            watch.expect(prepared.nbytes, sink)
             prepared.write(sink)
             verified = is_as_expected(sink, out, prepared.expected, watch, job.limits, job.text, of=prepared.of)
         watch.counter.finish()

@@ -71,8 +71,8 @@ def run(
             value, done = _changed(trees, changes, wanted, limits)
             storages = CopiedStorages(watch.feed, seen=watch.note, advance=watch.counter.advance)
             prepared = streamed_save(value, dst, storages)
-        watch.expect(prepared.nbytes)
         with open_sink(dst, storage_options=storage_options) as sink:
+            watch.expect(prepared.nbytes, sink)
             prepared.write(sink)
             try:
                 verified = is_as_expected(sink, target, lambda: value, watch, limits, text, of=StorageSums)

@@ -37,8 +37,8 @@ print(time.perf_counter() - start, time.process_time() - used, peak() - before)
 CONVERT = "ptfile.convert(sys.argv[1], sys.argv[2], verify={verify})"
 LOAD = "ptfile.load(sys.argv[1])"
 EXTRACT = "ptfile.extract(sys.argv[1], 'layer.5.weight', sys.argv[2])"
-EDIT = "ptfile.edit(sys.argv[1], sys.argv[2], drop=['layer.0.weight'])"
-CAST = "ptfile.edit(sys.argv[1], sys.argv[2], cast='float16')"
+EDIT = "ptfile.edit(sys.argv[1], sys.argv[2], drop=['layer.0.weight'], verify={verify})"
+CAST = "ptfile.edit(sys.argv[1], sys.argv[2], cast='float16', verify={verify})"
 
 WAYS = {
     ".pt to .safetensors": ("x.pt", "y.safetensors", CONVERT.format(verify=False)),
@@ -47,8 +47,10 @@ WAYS = {
     ".safetensors to .pt, verified": ("x.safetensors", "y.pt", CONVERT.format(verify=True)),
     ".pt to .npz": ("x.pt", "y.npz", CONVERT.format(verify=False)),
     ".pt to .npz, verified": ("x.pt", "y.npz", CONVERT.format(verify=True)),
-    "edit: one tensor dropped": ("x.pt", "y.pt", EDIT),
-    "edit: cast to float16": ("x.pt", "y.pt", CAST),
+    "edit: one tensor dropped": ("x.pt", "y.pt", EDIT.format(verify=False)),
+    "edit: one tensor dropped, verified": ("x.pt", "y.pt", EDIT.format(verify=True)),
+    "edit: cast to float16": ("x.pt", "y.pt", CAST.format(verify=False)),
+    "edit: cast to float16, verified": ("x.pt", "y.pt", CAST.format(verify=True)),
 }
 
 

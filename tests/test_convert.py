@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ptfile
-from ptfile.conversion import running
+from ptfile.conversion import checking
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import InertName
 from ptfile.sinks import FileSink
@@ -595,7 +595,7 @@ def test_a_note_that_says_another_thing_is_noticed(tmp_path: Path, monkeypatch: 
             opened.root["epoch"] = 2
         return opened
 
-    monkeypatch.setattr(running, "read_tree", read_wrong)
+    monkeypatch.setattr(checking, "read_tree", read_wrong)
     with pytest.raises(ptfile.FormatError, match="not what is read again"):
         ptfile.convert(tmp_path / "x.pt", tmp_path / "x.npz")
 

@@ -19,15 +19,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from ptfile._lazy import np
 from ptfile._memory import available
-from ptfile._types import Buffer, Path, Writable
+from ptfile._types import Buffer, Path, Progress, Writable
 from ptfile.sinks import Sink
 from ptfile.stores.urls import is_url
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.11 has it in `typing`
-
-Progress = Callable[[int, int], object]
-"""Is called with the bytes that have been written so far, and all that there are to write."""
 
 _SMALL = 64 << 10
 """Bytes below which numpy's way to copy them takes longer."""

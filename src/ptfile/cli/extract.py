@@ -18,6 +18,7 @@ from ptfile.cli import text
 from ptfile.cli.arguments import storage_option
 from ptfile.cli.convert import check_new
 from ptfile.cli.printable import printable
+from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
 
@@ -59,14 +60,16 @@ def command(
     if not is_stdout:
         check_new(out, force=force)
     try:
-        report = extract(
-            file,
-            name,
-            sys.stdout.buffer if is_stdout else out,
-            dtype=dtype,
-            encoding=encoding,
-            storage_options=storage_options,
-        )
+        with progress_bar(file) as progress:
+            report = extract(
+                file,
+                name,
+                sys.stdout.buffer if is_stdout else out,
+                dtype=dtype,
+                encoding=encoding,
+                storage_options=storage_options,
+                progress=progress,
+            )
     except PtfileError:
         raise
     except ValueError as error:

@@ -39,8 +39,8 @@ def command(broken: str, out: str, *, force: bool, as_json: bool, encoding: str)
     if os.path.exists(out) and not force:  # noqa: PTH110
         raise click.UsageError(f"{out} is there already: give another name, or --force to replace it")
     try:
-        with progress_bar(broken):
-            report = repair(broken, out, encoding=encoding)
+        with progress_bar(broken) as progress:
+            report = repair(broken, out, encoding=encoding, progress=progress)
     except PtfileError:
         raise
     except ValueError as error:  # OUT is BROKEN

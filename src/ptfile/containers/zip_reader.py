@@ -216,11 +216,11 @@ class ZipReader:
             self._place(error, record)
             raise
 
-    def check(self, record: Record) -> None:
-        """Read a record a piece at a time for its checksum, if it has one. Raises as `read` does."""
+    def check(self, record: Record, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Read a record a piece at a time for its checksum, if it has one, and tell of each. Raises as `read` does."""
         if record.crc or record.method != zs.STORED:
-            for _ in self.pieces(record):
-                pass
+            for piece in self.pieces(record):
+                advance(len(piece))
         else:
             self.locate(record)
 

@@ -7,7 +7,7 @@ back to (sizes and CRCs follow each payload), so any sink will do.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -189,8 +189,10 @@ class ZipWriter:
         """Whether there is `copy`."""
         return isinstance(self._sink, CopyingSink)
 
-    def copy(self, file: int, offset: int, crc: int) -> None:
+    def copy(self, file: int, offset: int, crc: int, advance: Callable[[int], None] = lambda _: None) -> None:
         """Write the next record from the bytes of an open file, whose CRC is taken on trust.
+
+        advance: gets how many further bytes have been written.
 
         Raises OSError, and EOFError if the file has not as many bytes.
         """
@@ -198,7 +200,7 @@ class ZipWriter:
         record = self._next()
         self._gather(record.header)
         self._flush()
-        self._sink.copy_from(file, offset, record.size)
+        self._sink.copy_from(file, offset, record.size, advance)
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)

@@ -143,6 +143,26 @@ def test_a_name_may_be_given_in_its_exact_form(path: Path) -> None:
             checkpoint["['layer']['missing']"]
 
 
+def test_a_name_that_is_not_there_says_what_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is near, or that it is a group; but only who reads the message pays for it."""
+    with ptfile.open(path) as checkpoint:
+        with pytest.raises(KeyError) as typed:
+            checkpoint["layer.wieght"]
+        assert str(typed.value).startswith("there is no layer.wieght: there is layer.weight")
+        assert typed.value.args == ("layer.wieght",)
+        assert str(typed.value) in str(pickle.loads(pickle.dumps(typed.value)))
+        with pytest.raises(KeyError) as group:
+            checkpoint["layer"]
+        assert str(group.value).startswith("layer is a group of ")
+        with pytest.raises(KeyError) as other:
+            checkpoint[3]  # type: ignore[index]
+        assert str(other.value).startswith("there is no 3: ")
+
+        monkeypatch.setattr("ptfile._checkpoint.unknown", pytest.fail)
+        assert checkpoint.get("layer.wieght") is None
+        assert "layer" not in checkpoint
+
+
 def test_the_versions_of_a_state_dict_are_left_in_the_object() -> None:
     """As `ptfile ls` does, which shows the names of the mapping."""
     state = OrderedDict(weight=ptfile.ones(2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,24 @@ def in_four_bits(first: int) -> QuantizedTensor:
     storage = ptfile.tensor([first, 0], dtype=ptfile.uint8).untyped_storage()
     channels = PerChannel(ptfile.ones(1, dtype=ptfile.float32), ptfile.zeros(1, dtype=ptfile.float32), 0)
     return QuantizedTensor(storage, ptfile.quint4x2, 0, (1, 4), (4, 1), channels)
+
+
+def state_dict(version: int, **more: object) -> OrderedDict[str, Any]:
+    state = OrderedDict(weight=ptfile.ones(2))
+    state._metadata = {"": {"version": version}, **more}  # type: ignore[attr-defined]
+    return state
+
+
+def test_the_versions_of_a_state_dict_are_compared() -> None:
+    """They are attributes of the dict, which listings leave out; one that is in one file alone is, too."""
+    assert differences({"net": state_dict(1)}, {"net": state_dict(1)}) == []
+    assert differences({"net": state_dict(1)}, {"net": state_dict(2)}) == [
+        ("net._metadata[''].version", "value", None, None)
+    ]
+    assert differences(state_dict(1, layer={"version": 3}), state_dict(1)) == [
+        ("_metadata.layer.version", "removed", None, None)
+    ]
+    assert differences({"weight": ptfile.ones(2)}, state_dict(1)) == [("_metadata[''].version", "added", None, None)]
 
 
 def test_each_of_many_tensors_whose_elements_are_unpacked_is_compared() -> None:

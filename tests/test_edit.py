@@ -188,10 +188,14 @@ def test_a_container_in_itself_is_edited_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"root": "modle"}, "'modle' is the name of nothing"),
-        ({"drop": ["optimiser*"]}, "'optimiser*' is the name of nothing"),
-        ({"keep": ["nothing"]}, "'nothing' is the name of nothing"),
-        ({"cast": {"none.*": "float16"}}, "'none.*' is the name of nothing"),
+        ({"root": "modle"}, "there is no modle: there is model"),
+        ({"drop": ["optimiser*"]}, "there is no optimiser*: there is optimizer"),
+        (
+            {"drop": ["model.module.a"]},
+            "a group of 2 names: model.module.a.weight",
+        ),
+        ({"keep": ["nothing"]}, "there is no nothing: there is "),
+        ({"cast": {"none.*": "float16"}}, "there is no none.*: there is "),
         (
             {"rename": {"nowhere": "x"}},
             "'nowhere' changes no key of a dict in it: it is matched against keys, such as 'model'",

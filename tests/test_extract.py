@@ -77,7 +77,7 @@ def test_a_file_object_gets_it_too(source: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "kind", "problem"),
     [
-        ("nothing", {}, ValueError, "'nothing' is the name of nothing"),
+        ("nothing", {}, ValueError, "there is no nothing: there is "),
         ("epoch", {}, UnsupportedError, "'epoch' is of the type int"),
         ("bool", {"dtype": "float32"}, ValueError, "only floating point"),
         ("t", {"dtype": "int8"}, ValueError, "'int8' is no dtype"),
@@ -124,5 +124,5 @@ def test_the_command_writes_to_a_pipe(source: Path) -> None:
 def test_the_command_is_wrong_for_a_name_of_nothing(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2; 1 where the tensor is at fault."""
     assert main(["extract", str(source), "nothing", str(source.with_name("y.npy"))]) == 2
-    assert "is the name of nothing" in capsys.readouterr().err
+    assert "there is no nothing: there is " in capsys.readouterr().err
     assert main(["extract", str(source), "epoch", str(source.with_name("y.npy"))]) == 1

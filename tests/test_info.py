@@ -40,6 +40,7 @@ def test_the_writer_of_real_files(number: str, corpus: Corpus) -> None:
 def test_the_writer_of_other_formats() -> None:
     """As much as their records say."""
     assert ptfile.info(saved(1, _use_new_zipfile_serialization=False)).writer.startswith("any PyTorch")
+    assert writer("safetensors", (), {}) == "the safetensors library"
     assert writer("export", {"archive_format"}, {}) == "torch.export, PyTorch 2.9 or newer"
     assert writer("torchscript", {".data/serialization_id"}, {"version": "3"}) == "PyTorch 2.1 or newer"
 

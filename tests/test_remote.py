@@ -22,11 +22,13 @@ import numpy as np
 import pytest
 
 import ptfile
+from ptfile.cli import main
 from ptfile.errors import FormatError, UnsupportedError
 from ptfile.formats.opening import open_format
 from ptfile.formats.pickles import SafeRunner
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
+from ptfile.sinks import open_sink
 from ptfile.sources import open_source
 from tests.servers.files import OnDisk, save_hollow
 from tests.servers.options import QUICKLY
@@ -440,6 +442,38 @@ class TestS3:
         wrong = run("ls", f"{bucket}a.pt", *options, nested, "--storage-option=regoin=x")
         assert wrong.returncode == 2
         assert "storage_options: " in wrong.stderr
+
+    def test_an_object_is_replaced_by_force_alone(
+        self, s3: S3Server, bucket: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        """The commands that write ask the store whether it is there; an empty one is, too."""
+        source = str(tmp_path / "a.pt")
+        ptfile.save({"weight": ptfile.ones(2)}, source)
+        store = {**s3.options, **s3.options["client_options"]}
+        del store["client_options"]
+        options = [f"--storage-option={key}={json.dumps(value)}" for key, value in store.items()]
+        for command in (["edit", source], ["convert", source], ["extract", source, "weight"], ["repair", source]):
+            target = f"{bucket}{command[0]}.pt"
+            assert main([*command, target, *options]) == 0
+            s3.forget()
+            assert main([*command, target, *options]) == 2
+            assert f"{target} is there already" in capsys.readouterr().err
+            assert [method for method, _, _ in s3.requests] == ["GET"]
+            assert main([*command, target, *options, "--force"]) == 0
+        s3.ask("PUT", f"/{bucket[5:]}empty.pt")
+        assert main(["edit", source, f"{bucket}empty.pt", *options]) == 2
+
+    def test_what_is_whole_in_an_object_is_repaired_to_another(self, s3: S3Server, bucket: str) -> None:
+        """Which is replaced by force alone, as any other; never the broken one itself."""
+        whole = saved({"first": ptfile.arange(200), "second": ptfile.arange(300)})
+        with open_sink(f"{bucket}broken.pt", storage_options=s3.options) as sink:
+            sink.write(whole[:3000])
+        report = ptfile.repair(f"{bucket}broken.pt", f"{bucket}out.pt", storage_options=s3.options)
+
+        assert (report.file, report.out) == (f"{bucket}broken.pt", f"{bucket}out.pt")
+        assert list(ptfile.load(f"{bucket}out.pt", storage_options=s3.options)) == ["first"]
+        with pytest.raises(ValueError, match="the broken file itself"):
+            ptfile.repair(f"{bucket}broken.pt", f"{bucket}broken.pt", storage_options=s3.options)
 
     def test_options_that_are_wrong_say_so(self, s3: S3Server) -> None:
         """One that obstore does not know, and one that is missing."""

@@ -57,7 +57,7 @@ def test_anything_else_is_an_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("model", "2 names begin with model: model.bias, model.weight"),
+        ("model", "model is a group of 2 names: model.bias, model.weight"),
         ("model.wieght", "there is no model.wieght: there is model.weight"),
         ("zzz.bias", "there is no zzz.bias: there is model.bias"),
     ],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ptfile._collector import paused_collector
 from ptfile._inspect import Summary, summarize
 from ptfile._names import exact
+from ptfile._selection import UnknownNameError, unknown
 from ptfile._tree import Leaf, named, storage_of, walk
 from ptfile._types import Path, Readable
 from ptfile.errors import located
@@ -160,7 +161,12 @@ class Checkpoint(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         leaf = self._named.get(name)
-        return self._by_exact_name[name] if leaf is None or leaf.is_aside else leaf.value
+        if leaf is not None and not leaf.is_aside:
+            return leaf.value
+        try:
+            return self._by_exact_name[name]
+        except KeyError:
+            raise UnknownNameError(name, lambda: unknown(self, str(name))) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._leaves)

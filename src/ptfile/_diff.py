@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ptfile._checkpoint import Checkpoint
 from ptfile._checkpoint import open as open_checkpoint
+from ptfile._collector import paused_collector
 from ptfile._digest import content_hash
 from ptfile._lazy import np
+from ptfile._tree import named
 from ptfile._types import Path, Progress, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader
@@ -19,7 +22,7 @@ from ptfile.errors import LimitError, PtfileError, located
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
 from ptfile.sources import open_source
-from ptfile.stores.urls import StorageOptions
+from ptfile.stores.urls import StorageOptions, redacted
 from ptfile.tensors.comparison import Apart, Tolerance, compare
 from ptfile.tensors.create import from_numpy
 from ptfile.tensors.elements import integers
@@ -40,7 +43,7 @@ class Difference:
     """One name under which the two checkpoints are not the same."""
 
     name: str
-    """As `ptfile ls` writes it."""
+    """As `ptfile ls` writes it, or would, of attributes of dicts."""
     kind: str
     """The first of these that it is: `removed` (it is in the first alone), `added` (in the second alone), `type` (of
     the value, or the layout of the tensor), `shape`, `dtype`, `scale` (of quantized tensors), `value`."""
@@ -87,8 +90,9 @@ def diff(
 ) -> Diff:
     """Compare two checkpoints name by name: what is there, types, shapes, dtypes, values.
 
-    Not compared are formats, devices, strides, sharing, `requires_grad`, classes of containers, the order of keys, and
-    attributes of dicts (the versions that a state dict keeps): `digest` tells whether two files say the very same.
+    Attributes of dicts are compared as well, such as the versions that a state dict keeps (`_metadata.layer.version`),
+    which listings leave out. Not compared are formats, devices, strides, sharing, `requires_grad`, classes of
+    containers and the order of keys: `digest` tells whether two files say the very same.
 
     a, b: paths, URLs, or binary file objects that can seek.
 
@@ -121,16 +125,23 @@ def diff(
     options["storage_options"] = storage_options
     starts = [None if isinstance(f, (str, os.PathLike)) else f.tell() for f in (a, b)]
     with open_checkpoint(a, **options) as first, open_checkpoint(b, **options) as second:
-        comparison = _Comparison(first, second, tolerance, progress)
+        named_a, named_b = (_values(f, one, limits) for f, one in ((a, first), (b, second)))
+        comparison = _Comparison(named_a, named_b, tolerance, progress)
         if comparison.has_large:
             for f, start in zip((a, b), starts, strict=True):
                 _verify_large(f, start, limits, storage_options)
         found = tuple(comparison.differences())
-        return Diff(_name(a), _name(b), len(first.keys() & second.keys()), found)
+        return Diff(_name(a), _name(b), len(named_a.keys() & named_b.keys()), found)
 
 
 def _name(f: Path | Readable) -> str:
-    return os.fspath(f) if isinstance(f, (str, os.PathLike)) else type(f).__name__
+    return redacted(os.fspath(f)) if isinstance(f, (str, os.PathLike)) else type(f).__name__
+
+
+def _values(f: Path | Readable, checkpoint: Checkpoint, limits: Limits) -> dict[str, Any]:
+    """All values by their names, with those that are not in the mapping: attributes of dicts."""
+    with located(file=_name(f)), paused_collector():
+        return {name: leaf.value for name, leaf in named(checkpoint.root, limits).items()}
 
 
 def _verify_large(f: Path | Readable, start: int | None, limits: Limits, storage_options: StorageOptions) -> None:

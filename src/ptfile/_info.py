@@ -53,7 +53,7 @@ class Info:
     writer: str
     """Which versions of PyTorch write such files, as far as the file tells. Other programs write them too."""
     protocol: int | None
-    """Of the first pickle; None if it says none, which is 0 or 1."""
+    """Of the first pickle; None if it says none, which is 0 or 1, and for safetensors, which has no pickle."""
     pickle_nbytes: int
     """Of all pickles that a load runs."""
     facts: Mapping[str, str]

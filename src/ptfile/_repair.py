@@ -24,8 +24,9 @@ from ptfile.formats.storages import SavedStorages
 from ptfile.formats.zip_saving import ZipSave, root_for_path
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sinks import FileSink
+from ptfile.sinks import open_sink
 from ptfile.sources import Source, open_source
+from ptfile.stores.urls import StorageOptions, is_file_url, is_url, local_path, redacted
 from ptfile.tensors.python_side import Attributed
 from ptfile.tensors.storage import Storage, TypedStorage
 
@@ -73,6 +74,7 @@ def repair(
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
     progress: Progress | None = None,
 ) -> Repair:
     """Save what is whole in a cut or damaged file of the zip format to another file.
@@ -82,16 +84,18 @@ def repair(
     attributes from objects, and in lists and tuples None takes their place. All else is kept: values, sharing, objects
     of unknown classes (as inert records, which are saved as what they stand for). Nothing that the file names is run.
 
-    out: is written as `save` writes, all of it or nothing; a file that is there is replaced, but never `broken` itself.
+    broken, out: paths or URLs. `out` is written as `save` writes, all of it or nothing; a file that is there is
+    replaced, but never `broken` itself.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
+    storage_options: how to open the stores that URLs are in, as in `load`.
     progress: is called with the bytes that are done and those to do, again and again.
 
     Raises FormatError if the pickle, which says what is in the file, is damaged itself: then nothing can be salvaged.
     UnsupportedError for files of other formats, ValueError if `out` is `broken`, OSError.
     """
     _check_other(broken, out)
-    with paused_collector(), open_source(broken, mmap=False) as source:
+    with paused_collector(), open_source(broken, mmap=False, storage_options=storage_options) as source:
         _check_format(source, limits)
         rest = BrokenZip(source, limits, SafeRunner(limits, "inert", Python2Text(encoding, errors)))
         counter = Counter(progress, 2 * sum(storage.nbytes for storage in rest.storages.values()))
@@ -107,12 +111,12 @@ def repair(
         reasons = _reasons(before, by_storage)
         storages = _UnkeptStorages(rest, by_storage, counter.advance)
         save = ZipSave(value, root_for_path(os.fspath(out)), storages=storages)
-        with FileSink(out) as sink:
+        with open_sink(out, storage_options=storage_options) as sink:
             save.write(sink)
         counter.finish()
         return Repair(
             file=source.name,
-            out=os.fspath(out),
+            out=redacted(os.fspath(out)),
             kept=tuple(name for name, _ in kept),
             lost=tuple(_lost(name, leaf, reasons) for name, leaf in lost),
             unverified=tuple(name for name, leaf in kept if _is_unverified(leaf, by_storage)),
@@ -122,12 +126,18 @@ def repair(
 
 def _check_other(broken: Path, out: Path) -> None:
     """Raise ValueError if both are one file."""
-    try:
-        same = os.path.samefile(broken, out)
-    except FileNotFoundError:
-        same = False
+    one, other = (local_path(f) if is_file_url(f) else f for f in (broken, out))
+    if is_url(one) or is_url(other):
+        same = one == other
+    else:
+        try:
+            same = os.path.samefile(one, other)
+        except FileNotFoundError:
+            same = False
     if same:
-        message = f"{os.fspath(out)} is the broken file itself, which is never written over: give another name"
+        message = (
+            f"{redacted(os.fspath(out))} is the broken file itself, which is never written over: give another name"
+        )
         raise ValueError(message)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from types import EllipsisType
 
 from ptfile._names import components
@@ -26,6 +27,20 @@ class SelectionError(ValueError):
     """A name that is not in the checkpoint, or an index that is none. Says what there is."""
 
 
+class UnknownNameError(KeyError):
+    """A name that is not in the checkpoint. Says what there is, when somebody asks: many only look whether it is."""
+
+    def __init__(self, name: object, said: Callable[[], str]) -> None:
+        super().__init__(name)
+        self._said = cache(said)  # names that are near take a moment to find
+
+    def __str__(self) -> str:
+        return self._said()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return KeyError, (str(self),)  # the names stay here
+
+
 def select(names: Collection[str], text: str) -> tuple[str, Index | None]:
     """The name and the index that a text asks for; the longest name that exists is the one.
 
@@ -44,7 +59,7 @@ def select(names: Collection[str], text: str) -> tuple[str, Index | None]:
         for start in reversed(starts):
             if text[:start] in names and "]" not in text[start:-1]:
                 return text[:start], parse_index(text[start:])
-    raise SelectionError(_unknown(names, text))
+    raise SelectionError(unknown(names, text))
 
 
 def parse_index(text: str) -> Index:
@@ -80,19 +95,25 @@ def below(names: Iterable[str], prefix: str) -> list[str]:
     return [name for name in names if name.startswith((f"{prefix}.", f"{prefix}[")) or not prefix]
 
 
-def _unknown(names: Collection[str], text: str) -> str:
+def unknown(names: Collection[str], text: str) -> str:
+    """What is said of a name that is not among these: what is inside the place that it names, or what is near.
+
+    >>> unknown(["layer.bias", "layer.weight"], "layer")
+    'layer is a group of 2 names: layer.bias, layer.weight'
+    """
     inside = below(names, text) if text else list(names)
     if not names:
         return "the checkpoint is empty"
     if inside:
-        there = f"{len(inside)} names begin with {text}" if text else f"there are {len(inside)} names"
+        many = "1 name" if len(inside) == 1 else f"{len(inside):,} names"
+        there = f"{text} is a group of {many}" if text else f"there are {len(inside):,} names"
         return f"{there}: {_listed(inside)}"
     import difflib  # for whoever mistypes a name
 
     candidates = list(names)[:_MOST_COMPARED]
     near = difflib.get_close_matches(text, candidates, _NEAR, 0.5)
     last = components(text)[-1]
-    near = near or [name for name in candidates if name.endswith(last)] or candidates
+    near = near or [name for name in candidates if name.endswith(last)] or list(names)
     return f"there is no {text}: there is {_listed(near)}"
 
 

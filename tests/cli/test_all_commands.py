@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ ARGUMENTS = {
     "show": ["x.pt", "weight"],
     "diff": ["x.pt", "x.pt"],
     "verify": ["x.pt"],
-    "repair": ["x.pt", "out.pt", "--force"],
+    "repair": ["x.pt", "out.pt"],
     "scan": ["x.pt"],
     "pickle": ["x.pt"],
     "digest": ["x.pt"],
@@ -73,6 +75,94 @@ def test_a_file_that_is_not_there(command: str, folder: Path, capsys: pytest.Cap
     assert "none.pt: " in printed.out + printed.err
 
 
+@pytest.mark.parametrize("command", ["edit", "scan"])
+def test_words_stay_whole_in_a_terminal(command: str, folder: Path) -> None:
+    """Long lines go on in the next, indented."""
+    ptfile.save({f"name_number_{i}": i for i in range(9)} | {"weight": ptfile.ones(1)}, "x.pt")
+    Path("y.pt").write_bytes(b"\x80\x02cposix\nsystem\nX\x02\0\0\0id\x85R.")
+    arguments = {"edit": ["x.pt", "out.pt", "--drop", "name*"], "scan": ["y.pt"]}[command]
+    lines = run_in_terminal(50, command, *arguments, exit_code=int(command == "scan")).split("\n")
+    assert max(map(len, map(without_colour, lines))) <= 50
+    assert any(line.startswith("    ") for line in lines)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_is_no_answer(
+    command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """130, as of a program that a signal has ended, and one line."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ptfile.sources.opening.open_file", interrupted)
+    assert main([command, *ARGUMENTS[command]]) == 130
+    assert capsys.readouterr() == ("", "ptfile: interrupted\n")
+
+
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pipe_that_nobody_reads_is_no_answer(command: str, folder: Path) -> None:
+    """Quiet, and 141 as of other programs: what is not written at once has to be found out as well."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        arguments = [sys.executable, "-m", "ptfile", command, *ARGUMENTS[command]]
+        result = subprocess.run(arguments, stdout=output, stderr=subprocess.PIPE, check=False, env=BUFFERED)
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_there_may_be_no_output_at_all(closed: int, folder: Path) -> None:
+    """A process can be started without."""
+    code = f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    arguments = [sys.executable, "-c", code, "-m", "ptfile", "ls", "x.pt"]
+    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("command", ["ls", "diff"])
+def test_a_full_disk_is_told(command: str, folder: Path) -> None:
+    """As any other failure, and not when it is too late for an exit code."""
+    with Path("/dev/full").open("wb") as output:
+        arguments = [sys.executable, "-m", "ptfile", command, *ARGUMENTS[command]]
+        result = subprocess.run(arguments, stdout=output, stderr=subprocess.PIPE, check=False, env=BUFFERED)
+    assert result.returncode == (2 if command in QUESTIONS else 1)
+    assert result.stderr == b"ptfile: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["convert", "edit", "extract", "repair"])
+@pytest.mark.parametrize("as_url", [str, lambda path: Path(path).absolute().as_uri()], ids=["path", "file"])
+def test_a_file_that_is_there_is_replaced_by_force_alone(
+    command: str, as_url: Callable[[str], str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it is given by its path or by its URL: else it is a usage error, and stays."""
+    source, *names, target = [argument for argument in ARGUMENTS[command] if "." in argument or argument == "weight"]
+    arguments = [command, source, *names, as_url(target)]
+    assert main(arguments) == 0
+    Path(target).write_bytes(b"old")
+    assert main(arguments) == 2
+    assert f"{as_url(target)} is there already" in " ".join(capsys.readouterr().err.split())
+    assert Path(target).read_bytes() == b"old"
+    assert main([*arguments, "--force"]) == 0
+    assert Path(target).read_bytes() != b"old"
+
+
+def test_a_store_that_does_not_tell_what_is_there_is_not_taken_for_empty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever may only write there says --force."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "the store does not allow it", "memory://x.npz")
+
+    monkeypatch.setattr("ptfile.sources.open_source", refuses)
+    assert main(["convert", "x.pt", "memory://x.npz"]) == 2
+    assert "(the store does not allow it); --force" in " ".join(capsys.readouterr().err.split())
+
+
 def completions(*words: str) -> list[str]:
     """What bash would be offered for the last word."""
     environment = {
@@ -93,8 +183,10 @@ def completions(*words: str) -> list[str]:
 def test_the_shell_completes_commands_files_and_names(folder: Path) -> None:
     """Names of tensors by reading the pickle; where that fails there are none."""
     assert completions("ptfile", "ve") == ["verify"]
-    assert completions("ptfile", "ls", "x") == ["x"]  # bash itself looks for files then
+    for words in (["ls"], ["convert", "x.pt"], ["edit", "x.pt"], ["extract", "x.pt", "weight"]):
+        assert completions("ptfile", *words, "x") == ["x"]  # bash itself looks for files then
     assert completions("ptfile", "show", "x.pt", "we") == ["weight"]
+    assert completions("ptfile", "extract", "x.pt", "we") == ["weight"]
     assert completions("ptfile", "show", "none.pt", "we") == []
 
 

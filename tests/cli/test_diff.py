@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,19 @@ def test_lines_fit_the_terminal(tmp_path: Path, columns: int) -> None:
     assert "\x1b[" in output
     assert max(map(len, lines)) <= columns
     assert "\x1b" not in without_colour(output)
+
+
+def test_attributes_of_dicts_are_different_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As anything else is: a line, an object in JSON, exit code 1."""
+    paths = []
+    for version in (1, 2):
+        state = OrderedDict(weight=ptfile.ones(2))
+        vars(state)["_metadata"] = {"layer": {"version": version}}
+        paths.append(str(tmp_path / f"{version}.pt"))
+        ptfile.save(state, paths[-1])
+    assert main(["diff", *paths]) == 1
+    assert capsys.readouterr().out == "~ _metadata.layer.version  1 → 2\n\ndifferent: 1 changed; 2 names compared\n"
+    assert main(["diff", *paths, "--json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["differences"]
+    assert (found["name"], found["kind"]) == ("_metadata.layer.version", "value")
+    assert (found["a"], found["b"]) == ({"type": "int", "value": 1}, {"type": "int", "value": 2})

@@ -71,7 +71,7 @@ def test_a_file_may_take_its_own_place_if_that_is_meant(source: Path, capsys: py
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--drop", "optimizer"], "'optimizer' is the name of nothing in it"),
+        (["--drop", "optimizer"], "there is no optimizer: there is "),
         (["--rename", "module"], "it has the form REGEX=NEW"),
         (["--rename", "(=x"], "no regular expression"),
         (["--cast", "int8"], "'int8' is no dtype"),

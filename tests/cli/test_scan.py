@@ -210,7 +210,7 @@ def test_nothing_in_a_file_reaches_the_terminal_as_a_command(folder: Path) -> No
 def test_a_terminal_gets_colour(folder: Path) -> None:
     """And the same words."""
     ptfile.save({"w": ptfile.zeros(3)}, folder / "[bold]a.pt")
-    output = run_in_terminal(60, "scan", folder / "[bold]a.pt")
+    output = run_in_terminal(200, "scan", folder / "[bold]a.pt")
     assert "\x1b[32mclean" in output
     assert without_colour(output).splitlines() == [
         f"{folder}/[bold]a.pt: clean: 1 pickle; ptfile.load reads it",

@@ -111,6 +111,7 @@ def test_the_only_thing_needs_no_name(tmp_path: Path, capsys: pytest.CaptureFixt
 
     assert show(capsys, path).startswith("(root): int64 [4], 32 B\n")
     assert show(capsys, path, "[1:2]").startswith("(root)[1:2]: int64 [1], 8 B\n")
+    assert show(capsys, path, "(root)[1:2]").startswith("(root)[1:2]: int64 [1], 8 B\n")
 
 
 def test_json_of_a_tensor(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +153,7 @@ def test_json_of_other_things(
     ("name", "said"),
     [
         ("layer.wieght", "there is no layer.wieght: there is layer.weight"),
-        ("layer", "2 names begin with layer: layer.weight, layer.ids"),
+        ("layer", "layer is a group of 2 names: layer.weight, layer.ids"),
         ("", "names: "),
         ("layer.ids[x]", "'x' in [x] is no index"),
         ("layer.ids[0, 0, 0]", "has no such part: 3 indexes for a tensor of 2 dimensions"),

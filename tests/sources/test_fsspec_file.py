@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 import ptfile
+from ptfile.cli import main
 from ptfile.errors import UnsupportedError
 from ptfile.sources import Source, open_source
 from tests.servers.clouds import Cloud
@@ -51,6 +52,29 @@ def test_one_file_system_in_another(memory: Any, tmp_path: Path) -> None:
 
     assert ptfile.load("filecache::memory://some.pt", storage_options=options) == [1, 2]
     assert any(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("memory")
+def test_the_command_line_gives_it_options() -> None:
+    """As what they are: `true` is no text, and a number is one."""
+    given: dict[str, Any] = {}
+
+    class Anonymous(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]
+        protocol = "anonymous"
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            given.update(options)
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> Any:
+            return super()._strip_protocol(path.replace("anonymous:", "memory:"))
+
+    fsspec.register_implementation("anonymous", Anonymous, clobber=True)
+    ptfile.save([1, 2], "memory://some.pt")
+    options = ["anon=true", "timeout=5", "client_kwargs.region=somewhere"]
+    assert main(["ls", "anonymous://some.pt", *(f"--storage-option={option}" for option in options)]) == 0
+    assert given == {"anon": True, "timeout": 5, "client_kwargs": {"region": "somewhere"}}
 
 
 def test_a_file_that_changes_is_an_error(memory: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from datetime import timedelta
 
 import pytest
 
@@ -76,6 +77,18 @@ def test_an_option_that_obstore_does_not_know_is_a_wrong_argument() -> None:
     """Also one inside another."""
     with pytest.raises(TypeError, match=r"storage_options: .*nonsense"):
         open_store("s3://b/k", {"client_options": {"nonsense": 1}})
+
+
+def test_numbers_are_taken_as_obstore_wants_them() -> None:
+    """The command line makes a number of what looks like one: an access key is a text, a timeout a duration."""
+    options = {"access_key_id": 123, "secret_access_key": "x", "timeout": 5, "pool_max_idle_per_host": 2}
+    store, _ = open_store("s3://b/k", {**options, "retry_config": {"max_retries": 3, "retry_timeout": 0.5}})
+
+    assert store.config["access_key_id"] == "123"
+    assert store.client_options == {"timeout": "5s", "pool_max_idle_per_host": "2"}
+    assert store.retry_config is not None
+    assert store.retry_config["max_retries"] == 3
+    assert store.retry_config["retry_timeout"] == timedelta(seconds=0.5)
 
 
 def test_azures_own_containers_have_a_dollar() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from ptfile.cli.printable import printable
+from ptfile.stores.urls import StorageOptions, is_file_url, is_url, local_path, redacted
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -40,7 +44,7 @@ def storage_option(command: _F) -> _F:
 
 
 def _storage_options(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any] | None:
-    """What several KEY=VALUE are together. Dots in a key go into a dict in it; a value may be JSON, or is a text."""
+    """What several KEY=VALUE are together. Dots in a key go into a dict in it."""
     options: dict[str, Any] = {}
     for each in given:
         key, equals, value = each.partition("=")
@@ -52,11 +56,51 @@ def _storage_options(_ctx: click.Context, _parameter: click.Parameter, given: tu
             inside = inside.setdefault(part, {})
             if not isinstance(inside, dict):
                 raise click.BadParameter(f"{part} is a value already, and nothing goes into it")
-        try:
-            inside[last] = json.loads(value)
-        except ValueError:
-            inside[last] = value
+        inside[last] = _value(value)
     return options or None
+
+
+def _value(text: str) -> Any:
+    """What JSON makes of a text, if it is that, and of numbers only what is written as they are: `1e5` may be a key.
+
+    >>> [_value(text) for text in ("true", "21", '"21"', "us-east-1", "1e5", "NaN")]
+    [True, 21, '21', 'us-east-1', '1e5', 'NaN']
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text else value
+
+
+def check_new(target: str, storage_options: StorageOptions, *, force: bool) -> None:
+    """Raise UsageError for a file or an object that is there, or may be, and is not to be replaced."""
+    if force:
+        return
+    name = printable(redacted(target))
+    try:
+        if _is_there(target, storage_options):
+            raise click.UsageError(f"{name} is there already: give another name, or --force to replace it")
+    except PermissionError as error:  # whoever may only write is not told
+        why = printable(str(error.strerror))
+        raise click.UsageError(
+            f"whether {name} is there already cannot be seen ({why}); --force does not ask"
+        ) from error
+
+
+def _is_there(target: str, storage_options: StorageOptions) -> bool:
+    path = local_path(target) if is_file_url(target) else target
+    if not is_url(path):
+        return os.path.isfile(path)  # noqa: PTH113  (a pipe or /dev/null may be written to at any time)
+    from ptfile.sinks import open_sink
+    from ptfile.sources import open_source
+
+    open_sink(target, storage_options=storage_options)  # says of a web server that nothing can be saved there
+    try:
+        open_source(target, mmap=False, storage_options=storage_options).close()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def tensor_names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

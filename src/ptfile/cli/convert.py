@@ -9,7 +9,6 @@ metadata), unreached (bytes), verified.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -17,7 +16,8 @@ import click
 
 from ptfile._convert import convert
 from ptfile.cli import text
-from ptfile.cli.arguments import storage_option
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
+from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.conversion.report import SUFFIXES, Conversion
@@ -35,14 +35,14 @@ Examples:
 
 
 @click.command("convert", epilog=EXAMPLES)
-@click.argument("src")
-@click.argument("dst")
+@click.argument("src", type=FILE)
+@click.argument("dst", type=FILE)
 @click.option("--to", type=click.Choice(sorted(set(SUFFIXES.values()))), help="The format, if DST's name does not say.")
 @click.option("--leave-out", is_flag=True, help="Leave out what has no form in the other format, and say what it was.")
 @click.option("--no-verify", is_flag=True, help="Do not read the new file again to compare it.")
 @click.option("--force", is_flag=True, help="Replace DST if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@json_option
+@encoding_option
 @storage_option
 def command(
     src: str,
@@ -60,7 +60,7 @@ def command(
 
     Names, dtypes, values, nesting and tied weights are kept, and come back when the file is converted back.
     """
-    check_new(dst, force=force)
+    check_new(dst, storage_options, force=force)
     try:
         with progress_bar(dst) as progress:
             report = convert(
@@ -76,18 +76,12 @@ def command(
     except PtfileError:
         raise
     except ValueError as error:  # the name of DST
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(printable(str(error))) from error
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
     for line in lines(report):
-        click.echo(printable(line))
-
-
-def check_new(path: str, *, force: bool) -> None:
-    """Raise UsageError for a file that is there and is not to be replaced."""
-    if os.path.isfile(path) and not force:  # noqa: PTH113
-        raise click.UsageError(f"{path} is there already: give another name, or --force to replace it")
+        echo(line)
 
 
 def lines(report: Conversion) -> Iterator[str]:

@@ -8,7 +8,7 @@ Exit codes: 0 nothing is, 1 something is, 2 a file could not be read, or the com
     same                        whether nothing is different
     compared                    how many names are in both
     differences                 list
-        name
+        name                    as `ptfile ls` writes it; attributes of dicts, which that leaves out, are there too
         kind                    "removed", "added", "type", "shape", "dtype", "scale" or "value"
         a, b                    objects of what is in each; null if the name is not in it
             dtype, shape        of a tensor

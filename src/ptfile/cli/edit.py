@@ -17,8 +17,8 @@ import click
 
 from ptfile._edit import edit
 from ptfile.cli import text
-from ptfile.cli.arguments import storage_option
-from ptfile.cli.convert import check_new
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
+from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.editing.report import Edit
@@ -40,8 +40,8 @@ itself."""
 
 
 @click.command("edit", epilog=EXAMPLES)
-@click.argument("src", nargs=-1, required=True)
-@click.argument("dst")
+@click.argument("src", nargs=-1, required=True, type=FILE)
+@click.argument("dst", type=FILE)
 @click.option("--root", default="", metavar="NAME", help="What shall be the whole object, such as model.")
 @click.option("--keep", multiple=True, metavar="PATTERN", help="What shall stay; the rest goes.")
 @click.option("--drop", multiple=True, metavar="PATTERN", help="What shall go.")
@@ -51,8 +51,8 @@ itself."""
 @click.option("--cast", multiple=True, metavar="[PATTERN=]DTYPE", help="Floating point tensors of another dtype.")
 @click.option("--no-verify", is_flag=True, help="Do not read the new file again to compare it.")
 @click.option("--force", is_flag=True, help="Replace DST if it is there; it may be SRC.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@json_option
+@encoding_option
 @storage_option
 def command(
     src: tuple[str, ...],
@@ -73,7 +73,7 @@ def command(
 
     Names are those of `ptfile ls`. The order is: merge, keep, drop, rename, cast.
     """
-    check_new(dst, force=force)
+    check_new(dst, storage_options, force=force)
     try:
         with progress_bar(dst) as progress:
             report = edit(
@@ -97,7 +97,7 @@ def command(
         click.echo(json.dumps(asdict(report)))
         return
     for line in lines(report):
-        click.echo(printable(line))
+        echo(line)
 
 
 def _rule(text: str) -> tuple[str, str]:
@@ -124,8 +124,9 @@ def _cast(text: str) -> tuple[str, str]:
 
 def lines(report: Edit) -> Iterator[str]:
     """What people read."""
+    copied = f", of which {text.size(report.copied)} as they were" if report.copied else ""
     checked = "verified" if report.verified else "not verified"
-    yield f"{report.out}: {text.size(report.nbytes)}, of which {text.size(report.copied)} as they were, {checked}"
+    yield f"{report.out}: {text.size(report.nbytes)}{copied}, {checked}"
     if report.dropped:
         yield f"  dropped: {text.names(report.dropped, MOST)}"
     if report.renamed:

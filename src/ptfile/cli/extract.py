@@ -14,9 +14,10 @@ from dataclasses import asdict
 import click
 
 from ptfile._extract import extract
+from ptfile._selection import ROOT
 from ptfile.cli import text
-from ptfile.cli.arguments import storage_option
-from ptfile.cli.convert import check_new
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, tensor_names
+from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
@@ -33,13 +34,13 @@ To have it as a .pt file: ptfile edit model.pt weight.pt --root layer.0.weight""
 
 
 @click.command("extract", epilog=EXAMPLES)
-@click.argument("file")
-@click.argument("name")
-@click.argument("out")
+@click.argument("file", type=FILE)
+@click.argument("name", shell_complete=tensor_names)
+@click.argument("out", type=FILE)
 @click.option("--dtype", help="Convert a floating point tensor, as bfloat16 has to be for numpy.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--encoding", default="utf-8", help="How to read strings that Python 2 wrote, such as latin1.")
+@json_option
+@encoding_option
 @storage_option
 def command(
     file: str,
@@ -58,12 +59,12 @@ def command(
     """
     is_stdout = out == STDOUT
     if not is_stdout:
-        check_new(out, force=force)
+        check_new(out, storage_options, force=force)
     try:
         with progress_bar(file) as progress:
             report = extract(
                 file,
-                name,
+                "" if name == ROOT else name,
                 sys.stdout.buffer if is_stdout else out,
                 dtype=dtype,
                 encoding=encoding,
@@ -77,4 +78,4 @@ def command(
     if as_json:
         click.echo(json.dumps(asdict(report)), err=is_stdout)
     elif not is_stdout:
-        click.echo(printable(f"{out}: {report.dtype} {text.shape(report.shape)}, {text.size(report.nbytes)}"))
+        echo(f"{out}: {report.dtype} {text.shape(report.shape)}, {text.size(report.nbytes)}")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -35,19 +38,35 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 QUESTIONS = frozenset({"diff", "scan", "verify"})
 """The subcommands that answer a question by their exit code: for them 1 is an answer, and a failure is 2."""
+_SIGPIPE = 141
+"""What a shell gives for a program that a closed pipe has ended."""
 
 
 class Failure(click.ClickException):
     """What went wrong, on one line. Exit code 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"ptfile: {self.message}", file=file, err=file is None)
+        line = f"ptfile: {self.message}"
+        if file is None and sys.stderr.isatty():
+            from ptfile.cli.lines import wrapped
+
+            line = wrapped(line, shutil.get_terminal_size().columns)
+        click.echo(line, file=file, err=file is None)
 
 
 class NoAnswer(Failure):
     """The same of a command that answers a question by its exit code."""
 
     exit_code = 2
+
+
+class Interrupted(Failure):
+    """Ctrl-C: the exit code that a shell gives for that signal, since 1 is an answer of some commands."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
 
 
 class LazyGroup(click.Group):
@@ -69,15 +88,30 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                _flush_stdout()
+        except KeyboardInterrupt:
+            raise Interrupted from None
         except StorageOptionsError as error:
             raise click.UsageError(printable(str(error))) from error
         except PtfileError as error:
             raise _failure(ctx)(printable(str(error))) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # `ptfile ls x.pt | head`: click ends quietly
-                raise
+            if error.errno == errno.EPIPE and error.filename is None:  # `ptfile ls x.pt | head`
+                raise SystemExit(_SIGPIPE) from None
             raise _failure(ctx)(printable(_os_text(error))) from error
+
+
+def _flush_stdout() -> None:
+    """Have everything written now, while a failure can still be told, or nothing more: not when the process ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise
 
 
 def _failure(ctx: click.Context) -> type[Failure]:
@@ -95,5 +129,5 @@ def group() -> None:
     """Look into PyTorch's .pt files, without PyTorch and without running what is in them.
 
     Every command has --help and --json. Exit codes: 0 done, 1 not done, 2 the command line is wrong. Of diff, scan and
-    verify: 0 the same, clean, whole; 1 not so; 2 a file could not be read.
+    verify: 0 the same, clean, whole; 1 not so; 2 a file could not be read. 130 after Ctrl-C.
     """

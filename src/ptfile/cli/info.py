@@ -125,16 +125,17 @@ def _facts(found: Info) -> Iterator[tuple[str, str]]:
     """Rows of a label and what is to be said."""
     summary = found.summary
     protocol = "0 or 1" if found.protocol is None else found.protocol
+    records = ", ".join(f"{name} {value}" for name, value in found.facts.items() if name in _SHOWN_FACTS)
     yield "Writer", f"{found.writer}, or a program that writes as it does"
-    yield "Pickle", f"protocol {protocol}, {text.size(found.pickle_nbytes)}"
+    if found.pickle_nbytes:
+        yield "Pickle", f"protocol {protocol}, {text.size(found.pickle_nbytes)}"
     yield "Tensors", f"{text.count(len(summary.tensors), 'tensor')}, {text.count(summary.elements, 'element')}"
     yield "Storages", f"{text.size(summary.storage_nbytes)} in {text.count(len(summary.storages), 'storage')}"
     devices = found.by_device()
     if [share.name for share in devices] not in ([], ["cpu"]):
         yield "Devices", ", ".join(f"{printable(share.name)} ({text.size(share.nbytes)})" for share in devices)
-    if found.facts:
-        facts = (f"{name} {value}" for name, value in found.facts.items() if name in _SHOWN_FACTS)
-        yield "Records", printable(", ".join(facts))
+    if records:
+        yield "Records", printable(records)
     if summary.values:
         yield "Values", f"{text.count(len(summary.values), 'value')} beside the tensors"
     if found.waste:

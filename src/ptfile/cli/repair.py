@@ -8,7 +8,6 @@ Exit codes: 0 a file was written (what is not in it is printed), 1 nothing could
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -16,10 +15,12 @@ import click
 
 from ptfile._repair import Repair, repair
 from ptfile.cli import text, to_json
-from ptfile.cli.arguments import FILE, encoding_option, json_option
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
 from ptfile.cli.lines import echo
+from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
+from ptfile.stores.urls import StorageOptions
 
 MOST = 30
 """Lost tensors that people are shown."""
@@ -31,20 +32,22 @@ MOST = 30
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @json_option
 @encoding_option
-def command(broken: str, out: str, *, force: bool, as_json: bool, encoding: str) -> None:
+@storage_option
+def command(
+    broken: str, out: str, *, force: bool, as_json: bool, encoding: str, storage_options: StorageOptions
+) -> None:
     """Save the tensors that are whole in the damaged file BROKEN to the file OUT.
 
     Tensors that are lost are left out and listed. BROKEN is not touched, and nothing that it names is run.
     """
-    if os.path.exists(out) and not force:  # noqa: PTH110
-        raise click.UsageError(f"{out} is there already: give another name, or --force to replace it")
+    check_new(out, storage_options, force=force)
     try:
         with progress_bar(broken) as progress:
-            report = repair(broken, out, encoding=encoding, progress=progress)
+            report = repair(broken, out, encoding=encoding, storage_options=storage_options, progress=progress)
     except PtfileError:
         raise
     except ValueError as error:  # OUT is BROKEN
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(printable(str(error))) from error
     if as_json:
         to_json.write(asdict(report))
         return

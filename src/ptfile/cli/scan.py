@@ -18,6 +18,7 @@ import click
 from ptfile._scan import Scan, scan
 from ptfile.cli import scan_text, to_json
 from ptfile.cli.arguments import FILE, json_option, storage_option
+from ptfile.cli.lines import wrapped
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
@@ -185,7 +186,8 @@ def _write(results: Iterator[Scan | Failed]) -> int:
         else:
             failed += 1
             show(one[0], "not readable", one[1], _STYLES[Verdict.INCOMPLETE])
-    show("", "", "", "")
+    if verdicts or failed:
+        show("", "", "", "")
     show(scan_text.total(verdicts, failed, pickles), "", "", "bold")
     codes = {_code(verdict) for verdict in verdicts} | ({2} if failed else set())
     return 1 if 1 in codes else max(codes, default=0)
@@ -208,10 +210,10 @@ def _show_rich() -> Any:
     console = Console(highlight=False)
 
     def show(file: str, verdict: str, said: str, style: str) -> None:
+        line = Text(wrapped(_line(file, verdict, said), console.width), "" if verdict else style)
         if verdict:
-            line = Text.assemble(printable(file), ": ", (verdict, style), f": {printable(said)}" if said else "")
-        else:
-            line = Text(_line(file, verdict, said), style)
+            at = line.plain.find(verdict, len(printable(file)))
+            line.stylize(style, at, at + len(verdict))
         console.print(line, soft_wrap=True)
 
     return show

@@ -46,7 +46,7 @@ from ptfile.cli.charts import columns
 from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError, UnsupportedError
-from ptfile.stores.urls import StorageOptions
+from ptfile.stores.urls import StorageOptions, redacted
 from ptfile.tensors.nested import JaggedTensor, NestedTensor, WrapperTensor
 from ptfile.tensors.pieces import piece
 from ptfile.tensors.python_side import Attributed
@@ -84,12 +84,13 @@ def command(file: str, name: str, *, as_json: bool, encoding: str, storage_optio
     file is read, and nothing that it names is run.
     """
     with (
-        progress_bar(file) as progress,
+        progress_bar(redacted(file)) as progress,
         ptfile.open(file, encoding=encoding, storage_options=storage_options) as checkpoint,
     ):
         found, index = _select(checkpoint, name)
         thing = _indexed(checkpoint[found], found, index)
-        head = {"file": file, "name": found, "index": name[len(found) :] or None if index is not None else None}
+        written = None if index is None else name.removeprefix(ROOT)[len(found) :]
+        head = {"file": redacted(file), "name": found, "index": written}
         seen = as_dict(thing, progress) if as_json else _look(thing, progress)
     if isinstance(seen, dict):
         to_json.write({**head, **seen})

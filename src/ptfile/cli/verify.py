@@ -104,8 +104,3 @@ def lines(file: str, result: Verification | None, problem: str) -> Iterator[str]
         yield f"  not checked: {sentence}"
     if result.advice:
         yield f"  {result.advice}"
-
-
-def _names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(name or "(root)" for name in names[:MOST_NAMES])
-    return f"{shown} and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else shown

@@ -76,7 +76,7 @@ def run(job: Job, progress: Progress | None) -> Conversion:
 def _format_of(path: str) -> Format:
     ending = os.path.splitext(path)[1].lower()
     if ending not in SUFFIXES:
-        message = f"{path!r} does not end in {', '.join(SUFFIXES)}: say which format it shall have (to=)"
+        message = f"{path!r} does not end in {', '.join(SUFFIXES)}: say which format it shall have by `to` (--to)"
         raise ValueError(message)
     return SUFFIXES[ending]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from ptfile._names import Attribute, Key, join
-from ptfile.editing.places import Place, is_container, matching
+from ptfile.editing.places import Place, described, is_container
 from ptfile.errors import UnsupportedError
 
 _PLAIN = frozenset({bool, bytes, complex, float, int, str, type(None)})
@@ -40,15 +40,8 @@ def not_to_keep(found: Sequence[Place], patterns: Iterable[str]) -> set[int]:
 
 
 def _described(found: Sequence[Place], patterns: Iterable[str]) -> set[str]:
-    names = {place.name for place in found}
-    described: set[str] = set()
-    for pattern in patterns:
-        those = matching(pattern, names)
-        if not those:
-            message = f"{pattern!r} is the name of nothing in it: `ptfile ls` shows the names"
-            raise ValueError(message)
-        described |= those
-    return described
+    names = [place.name for place in found]
+    return {name for pattern in patterns for name in described(pattern, names)}
 
 
 def new_keys(found: Sequence[Place], rules: Mapping[str, str]) -> dict[int, str]:

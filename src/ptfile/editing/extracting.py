@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ptfile._collector import paused_collector
-from ptfile._names import distinct
 from ptfile._progress import Counter
-from ptfile._tree import walk
+from ptfile._selection import SelectionError, unknown
+from ptfile._tree import named
 from ptfile._types import Path, Progress, Readable, Writable
 from ptfile.conversion.npz_format import npy_head
 from ptfile.conversion.placing import Entry
@@ -61,13 +61,11 @@ def run(
 
 
 def _find(root: Any, name: str, limits: Limits) -> Any:
-    leaves = list(walk(root, limits))
-    names = distinct([leaf.name for leaf in leaves], [leaf.path for leaf in leaves])
-    for each, leaf in zip(names, leaves, strict=True):
-        if each == name:
-            return leaf.value
-    message = f"{name!r} is the name of nothing in it: `ptfile ls` shows the names"
-    raise ValueError(message)
+    leaves = named(root, limits)
+    if name in leaves:
+        return leaves[name].value
+    shown = [each for each, leaf in leaves.items() if not leaf.is_aside]
+    raise SelectionError(unknown(shown, name))
 
 
 def _tensor(value: Any, name: str) -> Tensor:
@@ -75,9 +73,9 @@ def _tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, np.ndarray):
         value = from_numpy(np.asarray(value, order="C"))
     if type(value) not in (Tensor, Parameter):
-        raise UnsupportedError(
-            f"{name!r} is of the type {type(value).__name__}: only tensors with strides become .npy files"
-        )
+        problem = f"{name!r} is of the type {type(value).__name__}: only tensors with strides become .npy files"
+        raise UnsupportedError(problem, fix="`ptfile show` prints anything else, and its parts if it has some")
     if value.device == "meta":
-        raise UnsupportedError(f"{name!r} is on the meta device, and has no elements")
+        problem = f"{name!r} is on the meta device, and has no elements"
+        raise UnsupportedError(problem, fix="Take it from a checkpoint that was saved from another device")
     return value  # type: ignore[no-any-return]

@@ -6,11 +6,12 @@ import argparse
 import re
 import types
 from collections import deque
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ptfile._names import Attribute, Path, Step, distinct, join
+from ptfile._selection import SelectionError, unknown
 from ptfile._tree import NAME_CHARACTERS, steps
 from ptfile.errors import LimitError
 from ptfile.limits import Limits
@@ -80,6 +81,16 @@ def places(root: Any, limits: Limits) -> list[Place]:
     for place, name in zip(found, names, strict=True):
         place.name = name
     return found
+
+
+def described(pattern: str, names: Sequence[str]) -> set[str]:
+    """The names that a pattern describes. Raises SelectionError if it describes none, with what may have been meant."""
+    those = matching(pattern, names)
+    if not those:
+        said = unknown([name for name in names if name], pattern)
+        fix = f"; '{pattern}.*' is all of them" if matching(f"{pattern}.*", names) else ""
+        raise SelectionError(said + fix)
+    return those
 
 
 def matching(pattern: str, names: Iterable[str]) -> set[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptfile._collector import paused_collector
+from ptfile._selection import SelectionError, unknown
 from ptfile._tree import walk
 from ptfile._types import Path
 from ptfile.conversion.checking import StorageSums, Watch, is_as_expected
@@ -19,7 +20,7 @@ from ptfile.conversion.report import SUFFIXES
 from ptfile.editing.casting import cast as cast_tensors
 from ptfile.editing.casting import floating_dtype
 from ptfile.editing.changes import apply, merge, new_keys, not_to_keep, to_drop
-from ptfile.editing.places import Place, matching, places
+from ptfile.editing.places import Place, described, places
 from ptfile.editing.report import Edit
 from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.streamed import CopiedStorages, streamed_save
@@ -87,11 +88,10 @@ def _below(value: Any, name: str, limits: Limits) -> Any:
     """What has this name in a tree."""
     if not name:
         return value
-    found = next((place for place in places(value, limits) if place.name == name), None)
-    if found is None:
-        message = f"{name!r} is the name of nothing in it: `ptfile ls` shows the names"
-        raise ValueError(message)
-    return found.value
+    found = {place.name: place.value for place in places(value, limits)}
+    if name not in found:
+        raise SelectionError(unknown([one for one in found if one], name))
+    return found[name]
 
 
 def _changed(
@@ -143,13 +143,10 @@ def _chosen(found: Sequence[Place], wanted: Mapping[str, DType], limits: Limits)
     chosen: dict[int, DType] = {}
     names = [place.name for place in found]
     for pattern, dtype in wanted.items():
-        described = matching(pattern, names)
-        if not described:
-            message = f"{pattern!r} is the name of nothing in it: `ptfile ls` shows the names"
-            raise ValueError(message)
+        those = described(pattern, names)
         inside: set[int] = set()
         for number, place in enumerate(found):
-            if place.name in described or place.above in inside:
+            if place.name in those or place.above in inside:
                 inside.add(number)
                 chosen[number] = dtype
                 _check_reachable(place, limits)

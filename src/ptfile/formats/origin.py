@@ -15,6 +15,7 @@ _OTHERS: Mapping[str, str] = MappingProxyType(
     {
         "legacy": "any PyTorch (before 1.6 it was the usual format)",
         "tar": "PyTorch 0.1.9 or older",
+        "safetensors": "the safetensors library",
         "package": "torch.package, PyTorch 1.9 or newer",
     }
 )

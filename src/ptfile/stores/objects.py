@@ -6,7 +6,7 @@ Credentials come from where obstore looks for them: the environment, or the mach
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,12 @@ _CLIENT = frozenset({
     "proxy_url", "randomize_addresses", "read_timeout", "root_certificate", "timeout", "user_agent",
 })  # fmt: skip
 """Options that obstore wants one level down, in `client_options`, and for which it otherwise panics."""
+_RETRYING = "retry_config"
+"""The one option of which obstore takes numbers as numbers."""
+_SECONDS = frozenset({
+    "connect_timeout", "init_backoff", "max_backoff", "pool_idle_timeout", "read_timeout", "retry_timeout", "timeout",
+})  # fmt: skip
+"""Options that are durations."""
 _INSTANCE_METADATA = "169.254.169.254"
 """Where clouds tell a machine who it is; to fail there is to have found credentials nowhere."""
 _CREDENTIALS = {
@@ -58,7 +64,7 @@ def open_store(url: str, options: StorageOptions) -> tuple[ObjectStore, str]:
 
     Raises IsADirectoryError for a bucket, and OSError with `errno.EINVAL` for a key that no request can be made for.
     """
-    given: dict[str, Any] = {"retry_config": _RETRY, **(options or {})}
+    given: dict[str, Any] = {_RETRYING: _RETRY, **_as_taken(options or {})}
     client = {name: given.pop(name) for name in _CLIENT & given.keys()} | (given.pop("client_options", None) or {})
     with translated(redacted(url)), options_checked():
         if scheme_of(url) in WEB:
@@ -67,6 +73,25 @@ def open_store(url: str, options: StorageOptions) -> tuple[ObjectStore, str]:
             return store.HTTPStore(url.partition("#")[0], client_options=client, **given), ""
         bucket, key = split(url)
         return store.from_url(bucket, **given, client_options=client or None), key
+
+
+def _as_taken(options: Mapping[str, Any], *, has_numbers: bool = False) -> dict[str, Any]:
+    """Options as obstore takes them: numbers as texts, and as durations where they are seconds.
+
+    >>> _as_taken({"access_key_id": 123, "allow_http": True, "client_options": {"timeout": 5}})
+    {'access_key_id': '123', 'allow_http': True, 'client_options': {'timeout': datetime.timedelta(seconds=5)}}
+    """
+    taken: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            taken[name] = _as_taken(value, has_numbers=has_numbers or name == _RETRYING)
+        elif not isinstance(value, (int, float)) or isinstance(value, bool):
+            taken[name] = value
+        elif name in _SECONDS:
+            taken[name] = timedelta(seconds=value)
+        else:
+            taken[name] = value if has_numbers else str(value)
+    return taken
 
 
 @contextmanager
@@ -120,8 +145,8 @@ def _failed(error: Exception, name: str) -> OSError | UnsupportedError:
     if _INSTANCE_METADATA in text:
         how = _CREDENTIALS.get(scheme_of(name).removesuffix("a"), _CREDENTIALS["az"])
         problem = (
-            f"no credentials were found in the environment, nor has this machine any of its own: {how}. To read what "
-            "is public, give storage_options={'skip_signature': True}"
+            f"no credentials were found in the environment, nor has this machine any of its own: {how}. What is "
+            "public is read with the storage option skip_signature=true"
         )
         return PermissionError(errno.EACCES, problem, name)
     if "non-partial" in text:
@@ -132,10 +157,10 @@ def _failed(error: Exception, name: str) -> OSError | UnsupportedError:
     if status.startswith(("401", "403")):
         return _refused(error, name)
     if "Account must be specified" in text:
-        problem = "of which account? Set AZURE_STORAGE_ACCOUNT_NAME, or give storage_options={'account_name': ...}"
+        problem = "of which account? Set AZURE_STORAGE_ACCOUNT_NAME, or give the storage option account_name=..."
         return OSError(errno.EINVAL, problem, name)
     if "builder error" in text:
-        problem = "an endpoint with http:// wants storage_options={'client_options': {'allow_http': True}}"
+        problem = "an endpoint with http:// wants the storage option allow_http=true"
         return OSError(errno.EINVAL, problem, name)
     return OSError(errno.EIO, _said(error), name)
 
@@ -148,4 +173,7 @@ def _status_of(error: Exception) -> str:
 def _said(error: Exception) -> str:
     """What obstore says of a failure, on one line."""
     status = _status_of(error)
-    return f"the server answers {status}" if status else reason(error).rpartition(" - ")[2]
+    if status:
+        return f"the server answers {status}"
+    said = reason(error).rpartition(" - ")[2]
+    return f"no answer from the server ({said})" if "error sending request" in said else said

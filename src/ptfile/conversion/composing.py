@@ -21,6 +21,16 @@ from ptfile.tensors.tensor import Tensor
 _PIECE = 1 << 20
 _KEPT = 16 << 20
 """Bytes of a cluster that is made once for several reads."""
+_GAPS = 16
+_SMALL = 4 << 10
+
+
+def warranted(nbytes: int) -> int:
+    """Bytes that may be made of tensors of so many: views may skip some of their storage, but not nearly all of it.
+
+    Otherwise a line of text could ask for as many zeros as it likes. `convert` writes nothing that asks for more.
+    """
+    return _SMALL + _GAPS * nbytes
 
 
 @dataclass(frozen=True, slots=True)

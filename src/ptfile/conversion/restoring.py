@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptfile.conversion import values
-from ptfile.conversion.composing import Composed, Kept, Part, clusters_of
+from ptfile.conversion.composing import Composed, Kept, Part, clusters_of, warranted
 from ptfile.conversion.describing import NAMESPACES, VERSION
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, brief
 from ptfile.limits import Limits
@@ -25,10 +25,8 @@ from ptfile.tensors.constants import Device
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.parameter import Parameter
 from ptfile.tensors.storage import Storage
-from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
+from ptfile.tensors.tensor import Tensor
 
-_GAPS = 16
-"""How many times the bytes of all tensors the storages may have that are made of them: views may skip bytes."""
 _UNFINISHED: Any = object()
 _KEY_KINDS = frozenset({bool, bytes, complex, DType, Device, float, int, str, type(None)})
 
@@ -66,19 +64,18 @@ def _views(said: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that the list of storages names, as views of those storages."""
     views: dict[str, Tensor] = {}
     kept = Kept()
-    allowed = EXPANDED_COPY + _GAPS * sum(tensor.nbytes for tensor in tensors.values())
     for each in _list(said):
         nbytes, device, parts = _typed(each, int, str, list)
         if device == "meta":
             raise FormatError("ptfile's note has tensors with elements on the meta device, where there are none")
-        if nbytes < 0 or nbytes > allowed:
-            problem = "the storages in ptfile's note are much larger than the tensors that they are made of"
-            raise LimitError(problem, limit="storages", allowed=allowed, actual=nbytes)
-        allowed -= nbytes
         pieces = [_piece(part, tensors) for part in parts]
         names = [part[0] for part in parts]
         if not pieces or len(set(names)) < len(names) or views.keys() & set(names):
             raise FormatError("ptfile's note has a tensor in two storages, or a storage without any")
+        allowed = warranted(sum(piece.tensor.nbytes for piece in pieces))
+        if nbytes < 0 or nbytes > allowed:
+            problem = "a storage in ptfile's note is much larger than the tensors that it is made of"
+            raise LimitError(problem, limit="storages", allowed=allowed, actual=nbytes)
         storage = _storage(nbytes, sys.intern(device), pieces, kept)
         for name, piece in zip(names, pieces, strict=True):
             tensor = piece.tensor
@@ -129,6 +126,8 @@ class _Maker:
             lambda kind: kind in _KEY_KINDS or issubclass(kind, np.generic), sys.getsizeof, limits.shared
         )
         self._shown = 0
+        self._allowed = warranted(sum(tensor.nbytes for tensor in tensors.values()))
+        """Bytes that all arrays may have."""
         self.used: set[str] = set(views)
 
     def make(self, said: Any) -> Any:
@@ -237,10 +236,9 @@ class _Maker:
         if options.get("order", "F") != "F":
             raise FormatError("an array in ptfile's note has an order that is none")
         self._shown += tensor.nbytes
-        allowed = EXPANDED_COPY + _GAPS * sum(each.nbytes for each in self._tensors.values())
-        if self._shown > allowed:
+        if self._shown > self._allowed:
             problem = "ptfile's note makes arrays of the same bytes again and again"
-            raise LimitError(problem, limit="shown_again", allowed=allowed, actual=self._shown)
+            raise LimitError(problem, limit="shown_again", allowed=self._allowed, actual=self._shown)
         made = np.array(tensor.numpy(), order="F" if "order" in options else "C")
         self._met.append(made)
         return made

@@ -363,6 +363,43 @@ class TestTheFuture:
         assert ours[:-2] == others
         assert [parameter.name for parameter in ours[-2:]] == ["memory", "progress"]
 
+    def test_waiting_for_a_save_in_its_own_thread_is_an_error(self, gate: Gate) -> None:
+        """It would wait for itself."""
+        said: list[BaseException] = []
+        futures: list[Any] = []
+
+        def progress(done: int, total: int) -> None:
+            assert futures[0].exception() is None
+            for future in futures[1:]:
+                for ask in (future.result, future.exception):
+                    with pytest.raises(RuntimeError, match="wait for itself") as caught:
+                        ask()
+                    said.append(caught.value)
+
+        futures.append(ptfile.save_async(value(), io.BytesIO()))
+        futures[0].result()
+        futures.append(ptfile.save_async(value(), gate))
+        futures.append(ptfile.save_async(value(), io.BytesIO(), progress=progress))
+        futures.append(ptfile.save_async(value(), io.BytesIO()))
+        del futures[1]
+        gate.opened.set()
+        futures[-1].result()
+        assert futures[1].exception() is None
+        assert len(said) >= 8
+
+    @posix
+    def test_an_absolute_path_needs_no_working_directory(self, tmp_path: Path) -> None:
+        """It may be gone; a relative path is one of nowhere then, which its future says."""
+        (tmp_path / "gone").mkdir()
+        script = f"""
+os.chdir("gone")
+os.rmdir("../gone")
+ptfile.save_async(new, {str(tmp_path / "model.pt")!r}).result()
+assert isinstance(ptfile.save_async(new, "model.pt").exception(), FileNotFoundError)
+"""
+        assert run(tmp_path, script).stderr == ""
+        assert os.listdir(tmp_path) == ["model.pt"]
+
 
 class TestTheEndOfAProgram:
     @pytest.mark.parametrize("end", ["", "sys.exit(3)", "1 / 0", "threading.Thread(target=sys.exit).start()"])
@@ -379,6 +416,21 @@ class TestTheEndOfAProgram:
         result = run(tmp_path, "import atexit\natexit.register(lambda: ptfile.save_async(new, 'model.pt'))")
 
         assert result.stderr == ""
+        np.testing.assert_array_equal(ptfile.load(tmp_path / "model.pt"), np.float32(1))
+
+    def test_what_another_thread_saves_at_the_end_comes_after_what_was_saved_before(self, tmp_path: Path) -> None:
+        """Of two to one path the later stays."""
+        script = """
+def late():
+    threading.main_thread().join()
+    ptfile.save_async(new, "model.pt")
+
+thread = threading.Thread(target=late)
+thread.start()
+ptfile.save_async(old, "model.pt", progress=lambda done, total: done or thread.join(1))
+"""
+        assert run(tmp_path, script).stderr == ""
+
         np.testing.assert_array_equal(ptfile.load(tmp_path / "model.pt"), np.float32(1))
 
     @pytest.mark.parametrize("end", ["", "future.done()", "import time; time.sleep(0.2); del future"])
@@ -433,6 +485,21 @@ ptfile.save_async([old, new], "model.pt", memory=0, progress=progress)
 
         first, second = ptfile.load(tmp_path / "model.pt")
         np.testing.assert_array_equal(first, second)
+
+
+def test_the_thread_imports_nothing(tmp_path: Path) -> None:
+    """A process that is forked meanwhile would have half a module for ever."""
+    script = """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        assert threading.current_thread() is threading.main_thread(), name
+
+sys.meta_path.insert(0, Finder())
+for how in ({}, {"_use_new_zipfile_serialization": False}):
+    for f in ("model.pt", open("model.pt", "wb")):
+        ptfile.save_async([new, ptfile.ones(3)], f, fsync=True, progress=print, **how).result()
+"""
+    assert run(tmp_path, script).stderr == ""
 
 
 FORK = """

@@ -189,7 +189,7 @@ class _Storages:
                 storage.nbytes(),
                 storage.device,
                 tuple(names),
-                storage.nbytes() - sum(stop - start for start, stop in joined(runs)),
+                storage.nbytes() - sum(stop - start for start, stop in (joined(runs) if len(runs) > 1 else runs)),
             )
             for storage, names, runs in zip(self._storages, self._names, self._runs, strict=True)
         )

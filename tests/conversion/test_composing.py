@@ -88,6 +88,19 @@ def test_tensors_between_each_other_are_made_once_for_all_of_them() -> None:
     assert counter.read == 100 * columns * 2
 
 
+def test_of_an_expanded_tensor_no_more_is_read_than_it_was_expanded_of() -> None:
+    """It may be a few bytes in a storage and gigabytes in the file."""
+    counter = Counter()
+    rows = counter.tensor(np.broadcast_to(np.arange(10, dtype=np.float32), (20_000, 10)))
+    columns = counter.tensor(np.broadcast_to(np.arange(10, dtype=np.float32)[:, None], (10, 20_000)))
+    for tensor, stride in ((rows, (0, 1)), (columns, (1, 0))):
+        counter.read = 0
+        composed = Composed(40, clusters_of([Part(tensor, 0, stride)]), Kept())
+        assert composed.range(0, 40).view(np.float32).tolist() == list(range(10))
+        assert counter.read == 40
+        assert not tensor.untyped_storage().is_loaded
+
+
 def test_a_storage_that_is_written_to_does_not_change_what_others_read() -> None:
     """What is kept for the next read is nobody's own."""
     tensor = Counter().tensor(np.arange(6, dtype=np.uint8).reshape(2, 3))

@@ -48,6 +48,11 @@ class Part:
         """Whether its bytes lie in the storage as they lie in the file."""
         return self.tensor.is_contiguous() and strides.is_contiguous(self.tensor.shape, self.stride)
 
+    def once(self) -> Tensor:
+        """The elements, but only the first of those that have one place: an expanded tensor is large in the file."""
+        every, first = slice(None), slice(1)
+        return self.tensor[tuple(every if step else first for step in self.stride)]
+
     @property
     def stop(self) -> int:
         return self.start + strides.extent(self.tensor.shape, self.stride) * self.tensor.itemsize
@@ -85,12 +90,19 @@ class Cluster:
         """All its bytes."""
         made = np.zeros(self.stop - self.start, np.uint8)
         for part in self.parts:
-            tensor = part.tensor
-            own = Storage(tensor.untyped_storage().peek(0, tensor.untyped_storage().nbytes()))
-            elements = Tensor(own, tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride()).raw_array()
-            place = Storage(made[part.start - self.start :])
-            Tensor(place, tensor.dtype, 0, tensor.shape, part.stride).raw_array()[...] = elements
+            seen = part.once()
+            place = Tensor(Storage(made[part.start - self.start :]), seen.dtype, 0, seen.shape, part.stride)
+            place.raw_array()[...] = _unkept(seen).raw_array()
         return made
+
+
+def _unkept(tensor: Tensor) -> Tensor:
+    """The same elements, of a storage that does not keep what is read of it."""
+    storage = tensor.untyped_storage()
+    if storage.is_read_in_parts(tensor.nbytes):
+        return tensor
+    whole = Storage(storage.peek(0, storage.nbytes()))
+    return Tensor(whole, tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def clusters_of(parts: Sequence[Part]) -> tuple[Cluster, ...]:

@@ -173,7 +173,7 @@ class LoadedStorages:
                 storage.device = location
                 self._by_key[key] = storage, dtype
                 return storage
-            known = self._by_key[key] = (self._place(storage, location), dtype)
+            known = self._by_key[key] = (place(storage, location, self._map_location), dtype)
         storage, first_dtype = known
         # An untyped storage and one of uint8 are the same to PyTorch, as are all that hold nothing.
         same = (first_dtype or dtypes.uint8) is (dtype or dtypes.uint8)
@@ -181,21 +181,25 @@ class LoadedStorages:
             raise TensorError(f"storage {key} is asked for with two types or sizes")
         return storage
 
-    def _place(self, storage: Storage, location: str) -> Storage:
-        storage.device = location
-        target = self._map_location
-        if callable(target):
-            placed: object = target(storage, location)
-            if placed is not None and not isinstance(placed, Storage):
-                message = f"the map_location function returned a {type(placed).__name__}, not a storage or None"
-                raise TypeError(message)
-            storage = storage if placed is None else placed
-        elif isinstance(target, Mapping):
-            storage.device = str(target.get(location, location))
-        elif target is not None:
-            storage.device = str(target)
-        # The meta device has no memory: what goes there has a size and no bytes.
-        return Storage.meta(storage.nbytes()) if storage.device == _META else storage
+
+def place(storage: Storage, location: str, target: MapLocation) -> Storage:
+    """A storage that was just made, or what `map_location` says shall stand for it. `location`: the file's tag."""
+    storage.device = location
+    if callable(target):
+        placed: object = target(storage, location)
+        if placed is not None and not isinstance(placed, Storage):
+            message = f"the map_location function returned a {type(placed).__name__}, not a storage or None"
+            raise TypeError(message)
+        if placed is not None and placed.nbytes() != storage.nbytes():
+            problem = f"the map_location function returned {placed.nbytes()} bytes for a storage of {storage.nbytes()}"
+            raise TensorError(problem)
+        storage = storage if placed is None else placed
+    elif isinstance(target, Mapping):
+        storage.device = str(target.get(location, location))
+    elif target is not None:
+        storage.device = str(target)
+    # The meta device has no memory: what goes there has a size and no bytes.
+    return Storage.meta(storage.nbytes()) if storage.device == _META else storage
 
 
 def parse(persistent_id: object) -> tuple[DType | None, str, str, int]:

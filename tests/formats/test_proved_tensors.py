@@ -76,6 +76,7 @@ def test_a_tensor_without_elements_may_be_anywhere() -> None:
         ("storage", FLOATS, "../0", "cpu", 6),
         ("storage", FLOATS, "", "cpu", 6),
         ("storage", FLOATS, "²", "cpu", 6),
+        ("storage", FLOATS, "1" * 65, "cpu", 6),
         ("storage", FLOATS, "0", "cpu", -1),
         ("storage", FLOATS, "0", "cpu", 5),  # two sizes
         ("storage", STORAGE_CLASSES["IntStorage"], "0", "cpu", 6),  # two dtypes
@@ -89,9 +90,10 @@ def test_a_persistent_id_that_makes_no_sense_is_refused(persistent_id: Any) -> N
         tensors(persistent_id, 0, (1,), (1,), False, {})
 
 
-def test_a_key_may_have_underscores() -> None:
+@pytest.mark.parametrize("key", ["a_1", "1" * 64])
+def test_a_key_may_have_underscores_and_many_letters(key: str) -> None:
     """Old files have such keys."""
-    assert maker()(("storage", FLOATS, "a_1", "cpu", 6), 0, (1,), (1,), False, {}).tolist() == [0]
+    assert maker()(("storage", FLOATS, key, "cpu", 6), 0, (1,), (1,), False, {}).tolist() == [0]
 
 
 @pytest.mark.parametrize(("location", "target", "device"), [("cuda:0", None, "cuda:0"), ("cuda:0", "cpu", "cpu")])

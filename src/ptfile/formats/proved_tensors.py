@@ -12,6 +12,9 @@ from ptfile.machine.names import Global
 from ptfile.tensors.strides import Ints, extent
 from ptfile.tensors.tensor import Tensor
 
+_USUAL_KEY = 20
+"""Letters of the key of a storage."""
+
 
 def tensors_of(storages: LoadedStorages) -> BuildTensor:
     """What makes the tensors of one pickle. A closure: it finds what it needs in half the time."""
@@ -30,7 +33,7 @@ def tensors_of(storages: LoadedStorages) -> BuildTensor:
         """What `_rebuild_tensor_v2` makes of the storage that a persistent id stands for."""
         tag, kind, key, location, numel = persistent_id
         dtype = DTYPES[id(kind)]
-        if tag != "storage" or numel < 0 or not (key.isalnum() and key.isascii()):
+        if tag != "storage" or numel < 0 or len(key) > _USUAL_KEY or not (key.isalnum() and key.isascii()):
             parse(persistent_id)
         storage = find(dtype, key, location, numel)
         layout = layouts.get((shape, stride))

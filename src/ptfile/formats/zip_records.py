@@ -243,7 +243,7 @@ class ZipRecords:
         if self._swap or len(small) < _MANY:
             return
         for (storage, _), data in zip(small, self._zip.read_rows([record for _, record in small]), strict=True):
-            if data is not None and not storage.is_loaded:
+            if data is not None:
                 storage.settle(data)
 
     def about(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ from afar one code path: the bytes come when something first looks at them.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,8 +34,13 @@ Run: TypeAlias = tuple[int, int]
 
 _PIECE = 1 << 20
 """Bytes of a storage that are in memory at a time while it is gone through."""
-_MAKING_A_LOCK = threading.Lock()
-"""Held while a storage gets a lock of its own, which few of very many need."""
+_MAKING_A_LOCK = threading.RLock()
+"""Held while a storage gets a lock of its own, which few of very many need, or bytes without one."""
+if hasattr(os, "register_at_fork"):
+    # A child would wait for ever for another thread's turn to end, which is not there.
+    os.register_at_fork(
+        before=_MAKING_A_LOCK.acquire, after_in_parent=_MAKING_A_LOCK.release, after_in_child=_MAKING_A_LOCK.release
+    )
 
 ALIGNMENT = 64
 """Of memory, in bytes: c10/core/alignment.h, gAlignment."""
@@ -130,9 +136,14 @@ class Storage:
                     self._keep(data)
 
     def settle(self, data: Bytes) -> None:
-        """Have the bytes, as many as it should, before anybody else can have asked for them."""
-        self._data = data
-        self._provider = None
+        """The same in less time for bytes that are as many as they should be."""
+        with _MAKING_A_LOCK:
+            if self._lock is None:  # nobody reads them, or begins to
+                if self._data is None:
+                    self._data = data
+                    self._provider = None
+                return
+        self.provide(data)
 
     def _reading(self) -> threading.RLock:
         """What a thread holds while it reads the bytes."""

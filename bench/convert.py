@@ -144,7 +144,7 @@ def print_costs(way: str, costs: list[Cost], ratio: float, work: float) -> None:
     """Medians; ratio, work: how fast it was, and how little it worked, beside the way that it took turns with."""
     seconds, processor = (statistics.median(cost[number] for cost in costs) for number in (0, 1))
     grown = max(cost.mebibytes for cost in costs)
-    print(f"{way:32} {seconds:6.2f} s  x{ratio:5.2f}   processors {processor:6.2f} s  x{work:5.2f}   {grown:4} MiB")
+    print(f"{way:34} {seconds:6.2f} s  x{ratio:5.2f}   processors {processor:6.2f} s  x{work:5.2f}   {grown:4} MiB")
 
 
 if __name__ == "__main__":

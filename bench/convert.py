@@ -37,8 +37,8 @@ print(time.perf_counter() - start, time.process_time() - used, peak() - before)
 CONVERT = "ptfile.convert(sys.argv[1], sys.argv[2], verify={verify})"
 LOAD = "ptfile.load(sys.argv[1])"
 EXTRACT = "ptfile.extract(sys.argv[1], 'layer.5.weight', sys.argv[2])"
-EDIT = "ptfile.edit(sys.argv[1], sys.argv[2], drop=['layer.0.weight'])"
-CAST = "ptfile.edit(sys.argv[1], sys.argv[2], cast='float16')"
+EDIT = "ptfile.edit(sys.argv[1], sys.argv[2], drop=['layer.0.weight'], verify={verify})"
+CAST = "ptfile.edit(sys.argv[1], sys.argv[2], cast='float16', verify={verify})"
 
 WAYS = {
     ".pt to .safetensors": ("x.pt", "y.safetensors", CONVERT.format(verify=False)),
@@ -47,8 +47,10 @@ WAYS = {
     ".safetensors to .pt, verified": ("x.safetensors", "y.pt", CONVERT.format(verify=True)),
     ".pt to .npz": ("x.pt", "y.npz", CONVERT.format(verify=False)),
     ".pt to .npz, verified": ("x.pt", "y.npz", CONVERT.format(verify=True)),
-    "edit: one tensor dropped": ("x.pt", "y.pt", EDIT),
-    "edit: cast to float16": ("x.pt", "y.pt", CAST),
+    "edit: one tensor dropped": ("x.pt", "y.pt", EDIT.format(verify=False)),
+    "edit: one tensor dropped, verified": ("x.pt", "y.pt", EDIT.format(verify=True)),
+    "edit: cast to float16": ("x.pt", "y.pt", CAST.format(verify=False)),
+    "edit: cast to float16, verified": ("x.pt", "y.pt", CAST.format(verify=True)),
 }
 
 
@@ -142,7 +144,7 @@ def print_costs(way: str, costs: list[Cost], ratio: float, work: float) -> None:
     """Medians; ratio, work: how fast it was, and how little it worked, beside the way that it took turns with."""
     seconds, processor = (statistics.median(cost[number] for cost in costs) for number in (0, 1))
     grown = max(cost.mebibytes for cost in costs)
-    print(f"{way:32} {seconds:6.2f} s  x{ratio:5.2f}   processors {processor:6.2f} s  x{work:5.2f}   {grown:4} MiB")
+    print(f"{way:34} {seconds:6.2f} s  x{ratio:5.2f}   processors {processor:6.2f} s  x{work:5.2f}   {grown:4} MiB")
 
 
 if __name__ == "__main__":

@@ -99,4 +99,25 @@ class DropIn(Torch):
         return self._drop_in.load(file, weights_only=True, mmap=mmap)
 
 
+class Safetensors:
+    """Another format, of tensors by name and nothing else; its tensors are numpy's arrays."""
+
+    def __init__(self) -> None:
+        import safetensors.numpy
+
+        self._safetensors = safetensors.numpy
+
+    def save(self, value: Any, path: Path) -> None:
+        self._safetensors.save_file(value, path)
+
+    def load(self, path: Path) -> dict[str, npt.NDArray[Any]]:
+        return self._safetensors.load_file(path)
+
+    def tensor(self, array: npt.NDArray[Any]) -> Any:
+        return array
+
+    def array(self, tensor: Any) -> npt.NDArray[Any]:
+        return tensor
+
+
 LIBRARIES: Mapping[str, type[Library]] = {"ptfile": Ptfile, "torch": Torch, "drop-in": DropIn}

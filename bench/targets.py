@@ -54,6 +54,7 @@ TARGETS = (
     Target("mapped", "load", 5, who=DROP_IN),
     Target("cold_slice", "read", 10),
     Target("small_tensors", "load", 8),
+    Target("small_tensors", "load", 1.5, ("safetensors",)),
     Target("small_tensors", "load", 3, who=DROP_IN),
     Target("small_tensors", "save", 3),
     Target("small_tensors", "save", 1.5, who=DROP_IN),

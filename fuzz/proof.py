@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from random import Random
+from typing import Any
 
 from tests.hostile.pickle_assembler import integer, name
 
@@ -11,6 +12,7 @@ from fuzz import pickles
 from fuzz.machine import small_storages
 from fuzz.oracle import attempt, require, require_same
 from fuzz.values import SIZES
+from ptfile.formats.proved_tensors import tensors_of
 from ptfile.formats.vocabulary import ROLES, find, policy
 from ptfile.limits import Limits
 from ptfile.machine.fast import run_if_harmless
@@ -28,12 +30,17 @@ _FAR = 0.01
 
 def check(data: bytes) -> None:
     """Raise Violation if the two ways to run this pickle differ."""
-    fast = attempt("the fast way", lambda: run_if_harmless(data, ROLES, find, small_storages().load, _LIMITS))
+    fast = attempt("the fast way", lambda: _run_if_harmless(data))
     value, is_run = fast.value or (None, False)
     if is_run:
         plain = attempt("the vm", lambda: Machine(policy("error"), small_storages().load, limits=_LIMITS).run(data))
         require(plain.loaded, f"the fast way gives a value, and the vm {plain}")
         require_same("what the fast way gives, and what the vm gives,", [value, len(data)], [*plain.value])
+
+
+def _run_if_harmless(data: bytes) -> tuple[Any, bool]:
+    storages = small_storages()
+    return run_if_harmless(data, ROLES, find, storages.load, _LIMITS, tensors_of(storages))
 
 
 def generate(rng: Random) -> bytes:
@@ -60,7 +67,7 @@ class _Phrases:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._next = 0
+        self._next = rng.choice((0, 0, 250))  # behind 255 stand the rows that are read together
         self._gets: dict[object, bytes] = {}  # what is in the memo, by the text, the name or the tuple that it is
 
     def value(self, depth: int) -> bytes:
@@ -118,14 +125,15 @@ class _Phrases:
     def _hooks(self) -> bytes:
         return self._name("collections", "OrderedDict") + b")R" + self._put()
 
-    def _tensor(self, storage: str | None = None) -> bytes:
+    def _tensor(self, storage: str | None = None, *, has_key: bool = False) -> bytes:
         rng = self._rng
         storage = storage or rng.choice(tuple(dtypes.BY_STORAGE_CLASS))
         key = rng.randrange(len(SIZES))
         numel = SIZES[key] // dtypes.BY_STORAGE_CLASS[storage].itemsize
         rows = rng.choice((1, 2)) if rng.random() > _FAR else rng.choice(_NUMBERS)
         made = self._name("torch._utils", "_rebuild_tensor_v2") + b"((" + self._text("storage")
-        made += self._name("torch", storage) + self._text(str(key)) + self._text("cpu") + self._int(numel)
+        made += self._name("torch", storage) + (b"X\1\0\0\0%d" % key + self._put() if has_key else self._text(str(key)))
+        made += self._text("cpu") + self._int(numel)
         made += b"t" + self._put() + b"Q" + self._int(rng.choice((0, 0, 0, 1)))
         if rng.random() < 0.5:
             made += self._sizes(rows, numel // max(abs(rows), 1)) + self._sizes(max(numel // 2, 1), 1)
@@ -155,8 +163,18 @@ class _Phrases:
             pairs.append(key + self.value(depth))
         return self._one_by_one_or_all(pairs, b"s", b"u")
 
+    def _row(self) -> bytes:
+        """Names with tensors that differ in nothing else."""
+        rng, seed, pairs = self._rng, self._rng.random(), []
+        for number in range(rng.choice((3, 8, 20))):
+            name = self._text(f"n{number}")
+            self._rng = Random(seed)
+            pairs.append(name + self._tensor(has_key=True))
+            self._rng = rng
+        return b"(" + b"".join(pairs) + b"u"
+
     def _dict(self, depth: int) -> bytes:
-        return b"}" + self._put() + self._pairs(depth)
+        return b"}" + self._put() + (self._row() if self._rng.random() < 0.2 else self._pairs(depth))
 
     def _ordered(self, depth: int) -> bytes:
         made = self._hooks() + self._pairs(depth)

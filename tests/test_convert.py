@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ptfile
-from ptfile.conversion import running
+from ptfile.conversion import checking
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import InertName
 from ptfile.sinks import FileSink
@@ -201,6 +201,33 @@ def test_an_expanded_tensor_is_written_out_and_expanded_again(to: str, tmp_path:
     with pytest.raises(ptfile.LimitError) as caught:
         ptfile.convert(tmp_path / "x.pt", tmp_path / f"x.{to}")
     assert caught.value.record == "x"
+
+
+@pytest.mark.parametrize("to", OTHERS)
+def test_what_skips_nearly_all_of_its_storage_comes_back_without_the_gaps(to: str, tmp_path: Path) -> None:
+    """A note that could ask for them could ask for any number of zeros."""
+    wide = ptfile.arange(1 << 17)
+    for step, is_kept in ((2, True), (15, True), (1 << 10, False)):
+        value = {"x": wide[3::step], "y": wide[3::step][4:9], "z": wide[100:103]}
+        back = there_and_back(value, tmp_path, to)
+        assert {name: tensor.tolist() for name, tensor in value.items()} == {
+            name: tensor.tolist() for name, tensor in back.items()
+        }
+        assert (back["x"].stride(), back["y"].stride()) == (((step,),) if is_kept else ((1,),)) * 2
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), to=st.sampled_from(OTHERS))
+def test_views_with_any_gaps_can_be_converted_back(data: st.DataObject, to: str, tmp_path: Path) -> None:
+    """What asks for more than is allowed is not written."""
+    base = ptfile.arange(40_000, dtype=ptfile.int32)
+    value = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        shape = tuple(data.draw(st.lists(st.integers(1, 4), max_size=3)))
+        stride = tuple(data.draw(st.sampled_from([0, 1, 2, 5, 100, 1000, 3000])) for _ in shape)
+        value.append(base.as_strided(shape, stride, data.draw(st.integers(0, 4000))))
+    back = there_and_back(value, tmp_path, to)
+    assert [tensor.tolist() for tensor in back] == [tensor.tolist() for tensor in value]
 
 
 def test_conjugated_tensors_are_resolved(tmp_path: Path) -> None:
@@ -595,7 +622,7 @@ def test_a_note_that_says_another_thing_is_noticed(tmp_path: Path, monkeypatch: 
             opened.root["epoch"] = 2
         return opened
 
-    monkeypatch.setattr(running, "read_tree", read_wrong)
+    monkeypatch.setattr(checking, "read_tree", read_wrong)
     with pytest.raises(ptfile.FormatError, match="not what is read again"):
         ptfile.convert(tmp_path / "x.pt", tmp_path / "x.npz")
 

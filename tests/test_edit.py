@@ -16,11 +16,16 @@ import numpy as np
 import pytest
 
 import ptfile
+from ptfile.conversion import checking
+from ptfile.conversion.checking import is_as_expected
+from ptfile.conversion.reading import read_tree
+from ptfile.editing import running
 from ptfile.errors import FormatError, UnsupportedError
 from ptfile.formats.zip_saving import ZipOptions, ZipSave
 from ptfile.machine.inert import InertRecord
 from ptfile.machine.names import InertName
 from ptfile.sinks import FileSink, copying
+from tests.golden.corpus import Corpus, files
 
 MIB = 1 << 20
 LARGE = 1_000_000
@@ -336,8 +341,8 @@ def test_whole_records_go_from_file_to_file(source: Path, monkeypatch: pytest.Mo
         return read_all(self, offset, length)
 
     monkeypatch.setattr(LocalSource, "read", counted)
-    _, report = edited(source, drop=["epoch"])
-    assert report.copied == 2 * 4 * LARGE
+    _, report = edited(source, drop=["epoch"], verify=False)
+    assert (report.copied, report.verified) == (2 * 4 * LARGE, False)
     assert read < LARGE
 
 
@@ -373,13 +378,113 @@ def test_the_system_may_copy_less_than_it_was_asked_for(source: Path, monkeypatc
     assert edited(source)[0] == saved(ptfile.load(source), source)
 
 
-def test_damage_is_copied_with_the_checksum_that_tells_of_it(source: Path) -> None:
-    """Nobody has looked at the bytes; whoever does finds it in the copy as in the source."""
+def damage(source: Path) -> None:
+    """Change a byte of the large tensor."""
     data = bytearray(source.read_bytes())
     weight = ptfile.arange(LARGE, dtype=ptfile.float32).numpy().tobytes()
     data[data.index(weight) + 1000] ^= 1
     source.write_bytes(data)
-    edited(source, root="model")
+
+
+def test_damage_in_the_source_is_told_of_the_source(source: Path) -> None:
+    """It is found in the new file, which then does not take its place; but that is not what has to be looked at."""
+    damage(source)
+    (source.parent / "out.pt").write_bytes(b"old")
+    with pytest.raises(FormatError, match="checksum") as caught:
+        edited(source, root="model")
+    assert (caught.value.file, caught.value.record) == (str(source), "data/0")
+    assert (source.parent / "out.pt").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("cast", [{}, "float16"], ids=["copied", "cast"])
+def test_what_cannot_be_read_again_is_not_put_in_place(
+    source: Path, cast: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that changes a byte, of what is copied and of what is not."""
+    (source.parent / "out.pt").write_bytes(b"old")
+
+    def spoil(sink: FileSink, *arguments: Any, **options: Any) -> bool:
+        assert sink.unfinished is not None
+        with open(sink.unfinished, "r+b") as file:
+            file.seek(200_000)
+            byte = file.read(1)[0]
+            file.seek(200_000)
+            file.write(bytes([byte ^ 1]))
+        return is_as_expected(sink, *arguments, **options)
+
+    monkeypatch.setattr(running, "is_as_expected", spoil)
+    with pytest.raises(FormatError, match="checksum") as caught:
+        edited(source, cast=cast)
+    assert caught.value.file == str(source.parent / "out.pt")
+    assert (source.parent / "out.pt").read_bytes() == b"old"
+    _, report = edited(source, cast=cast, verify=False)
+    assert not report.verified
+
+
+@pytest.mark.parametrize("change", [lambda root: root.update(epoch=4), lambda root: root["model"].popitem()])
+def test_a_file_that_says_another_thing_is_noticed(
+    source: Path, change: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison looks at values, and at names."""
+
+    def read_wrong(*arguments: Any) -> Any:
+        opened = read_tree(*arguments)
+        change(opened.root)
+        return opened
+
+    monkeypatch.setattr(checking, "read_tree", read_wrong)
+    with pytest.raises(FormatError, match="not what is read again"):
+        edited(source)
+    assert not (source.parent / "out.pt").exists()
+
+
+def test_a_tensor_that_looks_elsewhere_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storages are compared whole; tensors by where in them they look."""
+    ptfile.save({"x": ptfile.arange(10)[2:5]}, tmp_path / "x.pt")
+
+    def read_wrong(*arguments: Any) -> Any:
+        opened = read_tree(*arguments)
+        x = opened.root["x"]
+        opened.root["x"] = ptfile.Tensor(x.untyped_storage(), x.dtype, 3, (3,), (1,))
+        return opened
+
+    assert ptfile.edit(tmp_path / "x.pt", tmp_path / "y.pt").verified
+    monkeypatch.setattr(checking, "read_tree", read_wrong)
+    with pytest.raises(FormatError, match="not what is read again"):
+        ptfile.edit(tmp_path / "x.pt", tmp_path / "y.pt")
+
+
+def test_files_of_the_corpus_are_verified(tmp_path: Path) -> None:
+    """What it was written from and what is read again are the same to the comparison, whatever it is."""
+    corpus = Corpus(tmp_path)
+    verified = 0
+    for file in files():
+        if file.number == "2.13.0" and file.kind in ("zip", "legacy"):
+            path = corpus.path(file)
+            try:
+                ptfile.load(path, unknown="inert")
+                ptfile.edit(path, tmp_path / "out.pt", verify=False)
+            except ptfile.PtfileError:
+                continue
+            assert ptfile.edit(path, tmp_path / "out.pt").verified, file
+            verified += 1
+    assert verified > 200
+
+
+def test_progress_is_told_up_to_the_end(source: Path) -> None:
+    """Also within a storage that is copied at once, and while the new file is read again."""
+    told: list[tuple[int, int]] = []
+    _, report = edited(source, progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert {total for _, total in told} == {2 * report.nbytes}
+    assert told[-1][0] == 2 * report.nbytes
+    assert len(told) >= 4
+
+
+def test_damage_is_copied_with_the_checksum_that_tells_of_it(source: Path) -> None:
+    """Nobody has looked at the bytes; whoever does finds it in the copy as in the source."""
+    damage(source)
+    edited(source, root="model", verify=False)
     with pytest.raises(FormatError, match="checksum"):
         ptfile.load(source.parent / "out.pt")
     with pytest.raises(FormatError, match="checksum"):
@@ -430,7 +535,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         value: dict[str, Any] = {"a": ptfile.ones(3)}
         for name in "bc":
             storage = ptfile.UntypedStorage.deferred(64 * MIB, None)
-            value[name] = ptfile.Tensor(storage, ptfile.float32, 0, (16 * MIB,), (1,))
+            value[name] = ptfile.Tensor(storage, ptfile.float32, 0, (4, 4 * MIB), (1, 4))  # transposed
         ZipSave(value, "x", options=ZipOptions(contents=False)).write(sink)
     arguments = [tmp_path / name for name in ("x.pt", "y.pt", "z.pt")]
     result = subprocess.run(

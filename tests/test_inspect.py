@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from argparse import Namespace
 from collections import OrderedDict, deque
@@ -311,3 +312,24 @@ def test_what_is_no_checkpoint_is_an_error_that_names_the_file(tmp_path: Path) -
     with pytest.raises(ptfile.FormatError, match="web page") as caught:
         inspect(path)
     assert caught.value.file == str(path)
+
+
+@pytest.mark.parametrize("look", [inspect, ptfile.open, ptfile.load])
+def test_no_garbage_is_collected_while_there_is_none(look: Any) -> None:
+    """It would be half of the time that many tensors take."""
+    pytest.importorskip("safetensors")
+    header = ",".join(f'"{number}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for number in range(5000))
+    text = f"{{{header}}}".encode()
+    file = io.BytesIO(len(text).to_bytes(8, "little") + text)
+    look(io.BytesIO(file.getvalue()))  # imports what it takes
+    collections: list[str] = []
+    gc.collect()
+    gc.callbacks.append(lambda phase, _: collections.append(phase))
+    try:
+        found = look(file)
+        during = len(collections)
+    finally:
+        gc.callbacks.pop()
+    assert during <= 2 * 2  # one may begin before, and one at the end
+    assert gc.isenabled()
+    del found

@@ -143,3 +143,19 @@ def test_what_jax_lacks_is_an_error_that_names_it() -> None:
         ptfile.jax.load(saved([ptfile.SparseTensor(ptfile.tensor([[0]]), ptfile.tensor([1.0]), (3,))]))
     with pytest.raises(ptfile.UnsupportedError, match=r"\[0\]: .*complex32"):
         ptfile.jax.load(saved([ptfile.zeros(2, dtype=ptfile.complex32)]))
+
+
+def test_what_no_tensor_holds_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """Before there is a file that nobody can load: narrow integers, keys, arrays that are gone or not there yet."""
+    gone = jnp.ones(2)
+    gone.delete()
+    for array in (jnp.zeros(2, "int4"), jnp.zeros((), "float8_e3m4"), jax.random.key(0), gone):
+        with pytest.raises(ptfile.UnsupportedError, match=r"model\.w: "):
+            ptfile.jax.save({"model": {"w": array}}, tmp_path / "x.pt")
+        with pytest.raises(ptfile.UnsupportedError, match="w: "):
+            ptfile.jax.save_file({"w": array}, tmp_path / "x.pt")
+    with pytest.raises(ptfile.UnsupportedError, match="w: "):
+        jax.jit(lambda array: ptfile.jax.save({"w": array}))(jnp.ones(2))
+    with pytest.raises(ptfile.UnsupportedError, match="w: "):
+        ptfile.jax.save_file({"w": np.array(["a"])}, tmp_path / "x.pt")
+    assert not (tmp_path / "x.pt").exists()

@@ -87,6 +87,51 @@ def test_what_no_tensor_holds_stays_an_array() -> None:
     assert ptfile.numpy.load(ptfile.numpy.save({"t": times}))["t"].tolist() == times.tolist()
 
 
+FIELDS = np.array([(1, 2.5, "x")], [("a", ">i4"), ("b", "f4"), ("c", "U3")])
+
+
+@pytest.mark.parametrize("array", [np.array(["a", "bc"], ">U4"), np.array([b"a"]), FIELDS, np.ones(2, np.longdouble)])
+def test_arrays_of_plain_values_come_back(array: Any) -> None:
+    """Whatever their byte order."""
+    back = ptfile.numpy.load(ptfile.numpy.save([array]))[0]
+
+    assert (back.tolist(), back.shape) == (array.tolist(), array.shape)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([1, "a", None], object),
+        np.zeros(2, [("a", "f4"), ("b", "O")]),
+        np.zeros(2, ml_dtypes.int4),
+        np.zeros(2, ml_dtypes.float8_e3m4),
+        np.zeros(2, [("a", ml_dtypes.bfloat16)]),
+        np.zeros(2, [("a", "f4", (3,))]),
+        np.ma.array([1.0, 2.0], mask=[False, True]),
+        np.ones(2).view(np.rec.recarray),
+        *(
+            [np.array(["a"], np.dtypes.StringDType())]
+            if hasattr(np, "dtypes") and hasattr(np.dtypes, "StringDType")
+            else []
+        ),
+    ],
+    ids=lambda array: f"{type(array).__name__} {array.dtype}",
+)
+def test_an_array_that_would_not_come_back_is_an_error_that_names_it(array: Any, tmp_path: Path) -> None:
+    """Before there is a file that only code from it could load; a subclass may have more than elements."""
+    with pytest.raises(ptfile.UnsupportedError, match=r"model\.w: "):
+        ptfile.numpy.save({"model": {"w": array}}, tmp_path / "x.pt")
+    with pytest.raises(ptfile.UnsupportedError, match="w: "):
+        ptfile.numpy.save_file({"w": array}, tmp_path / "x.pt")
+    assert not (tmp_path / "x.pt").exists()
+
+
+def test_a_flat_file_has_only_tensors(tmp_path: Path) -> None:
+    """`load_file` gives nothing else back."""
+    with pytest.raises(ptfile.UnsupportedError, match="w: no tensor has elements of <U1"):
+        ptfile.numpy.save_file({"w": np.array(["a"])}, tmp_path / "x.pt")
+
+
 def test_bytes_files_and_paths_are_loaded() -> None:
     """Wherever the file is."""
     data = ptfile.numpy.save({"w": F4})

@@ -6,6 +6,7 @@ The figures that docs/remote.md gives are counted here, by the servers: `pytest 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickle
 import signal
@@ -134,6 +135,51 @@ class TestCosts:
 
         assert web.most_at_once > 8
         assert web.sent <= sum(layer.nbytes for layer in layers.values()) * 1.1
+
+    @pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
+    @pytest.mark.parametrize(("elements", "most"), [(16, 6), (1000, 12), (8000, 40)])
+    def test_small_tensors_in_a_plain_loop_are_few_requests(
+        self, web: RangeServer, tmp_path: Path, form: str, elements: int, most: int
+    ) -> None:
+        """More is fetched each time while it goes on, and no byte twice, but for a few beside."""
+        layers = {f"l.{i:03}": ptfile.from_numpy(np.full(elements, i, np.float32)) for i in range(1000)}
+        path = tmp_path / "model.pt"
+        ptfile.save(layers, path, _use_new_zipfile_serialization=form != "legacy")
+        if form == "safetensors":
+            pytest.importorskip("safetensors")
+            ptfile.convert(path, path, to="safetensors")
+        web.files["/model.pt"] = path.read_bytes()
+        with ptfile.open(web.url("/model.pt")) as checkpoint:
+            web.forget()
+            assert all(np.array_equal(checkpoint[name].numpy(), layers[name]) for name in checkpoint)
+
+        print(f"\na loop over 1000 tensors of {4 * elements} bytes, {form}: {len(web.requests)} requests")
+        assert len(web.requests) <= most
+        assert web.sent <= len(web.files["/model.pt"]) * 1.02
+
+    def test_small_tensors_here_and_there_cost_what_they_have(self, web: RangeServer) -> None:
+        """Nothing is fetched ahead where nothing goes on."""
+        web.files["/model.pt"] = saved(model(1000, 1000))
+        with ptfile.open(web.url("/model.pt")) as checkpoint:
+            web.forget()
+            nbytes = sum(checkpoint[f"layer.{(7 * i + 3) % 1000}"].numpy().nbytes for i in range(0, 1000, 20))
+
+        assert nbytes <= web.sent <= nbytes + 50 * 100
+
+    def test_a_file_that_changes_in_a_loop_is_an_error(self, web: RangeServer) -> None:
+        """Until then every value is that of the file that was opened, also of what was fetched ahead."""
+        layers = model(1000, 1000)
+        web.files["/model.pt"] = saved(layers)
+        web.etags["/model.pt"] = '"1"'
+        checkpoint = ptfile.open(web.url("/model.pt"))
+        values = ((layers[name], checkpoint[name].numpy()) for name in checkpoint)
+        for expected, found in itertools.islice(values, 10):
+            assert np.array_equal(found, expected)
+        web.files["/model.pt"] = saved({"other": 1})
+        web.etags["/model.pt"] = '"2"'
+
+        with checkpoint, pytest.raises(OSError, match="changed since it was opened"):
+            assert all(np.array_equal(found, expected) for expected, found in values)
 
     @pytest.mark.parametrize("elements", [MIB // 8, 1000])
     def test_a_slow_server_is_waited_for_once_and_not_for_each_tensor(self, web: RangeServer, elements: int) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import errno
 import inspect
 import io
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -363,6 +365,43 @@ class TestTheFuture:
         assert ours[:-2] == others
         assert [parameter.name for parameter in ours[-2:]] == ["memory", "progress"]
 
+    def test_waiting_for_a_save_in_its_own_thread_is_an_error(self, gate: Gate) -> None:
+        """It would wait for itself."""
+        said: list[BaseException] = []
+        futures: list[Any] = []
+
+        def progress(done: int, total: int) -> None:
+            assert futures[0].exception() is None
+            for future in futures[1:]:
+                for ask in (future.result, future.exception):
+                    with pytest.raises(RuntimeError, match="wait for itself") as caught:
+                        ask()
+                    said.append(caught.value)
+
+        futures.append(ptfile.save_async(value(), io.BytesIO()))
+        futures[0].result()
+        futures.append(ptfile.save_async(value(), gate))
+        futures.append(ptfile.save_async(value(), io.BytesIO(), progress=progress))
+        futures.append(ptfile.save_async(value(), io.BytesIO()))
+        del futures[1]
+        gate.opened.set()
+        futures[-1].result()
+        assert futures[1].exception() is None
+        assert len(said) >= 8
+
+    @posix
+    def test_an_absolute_path_needs_no_working_directory(self, tmp_path: Path) -> None:
+        """It may be gone; a relative path is one of nowhere then, which its future says."""
+        (tmp_path / "gone").mkdir()
+        script = f"""
+os.chdir("gone")
+os.rmdir("../gone")
+ptfile.save_async(new, {str(tmp_path / "model.pt")!r}).result()
+assert isinstance(ptfile.save_async(new, "model.pt").exception(), FileNotFoundError)
+"""
+        assert run(tmp_path, script).stderr == ""
+        assert os.listdir(tmp_path) == ["model.pt"]
+
 
 class TestTheEndOfAProgram:
     @pytest.mark.parametrize("end", ["", "sys.exit(3)", "1 / 0", "threading.Thread(target=sys.exit).start()"])
@@ -379,6 +418,21 @@ class TestTheEndOfAProgram:
         result = run(tmp_path, "import atexit\natexit.register(lambda: ptfile.save_async(new, 'model.pt'))")
 
         assert result.stderr == ""
+        np.testing.assert_array_equal(ptfile.load(tmp_path / "model.pt"), np.float32(1))
+
+    def test_what_another_thread_saves_at_the_end_comes_after_what_was_saved_before(self, tmp_path: Path) -> None:
+        """Of two to one path the later stays."""
+        script = """
+def late():
+    threading.main_thread().join()
+    ptfile.save_async(new, "model.pt")
+
+thread = threading.Thread(target=late)
+thread.start()
+ptfile.save_async(old, "model.pt", progress=lambda done, total: done or thread.join(1))
+"""
+        assert run(tmp_path, script).stderr == ""
+
         np.testing.assert_array_equal(ptfile.load(tmp_path / "model.pt"), np.float32(1))
 
     @pytest.mark.parametrize("end", ["", "future.done()", "import time; time.sleep(0.2); del future"])
@@ -433,6 +487,83 @@ ptfile.save_async([old, new], "model.pt", memory=0, progress=progress)
 
         first, second = ptfile.load(tmp_path / "model.pt")
         np.testing.assert_array_equal(first, second)
+
+
+class Failing(io.BytesIO):
+    """A file on a disk that is full when so many bytes are written."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def write(self, data: Any) -> int:
+        if self.tell() >= self._room:
+            raise OSError(errno.ENOSPC, "full")
+        return super().write(data)
+
+
+class Stop(Exception):
+    pass
+
+
+def _schedule(folder: Path, thread: int, seed: int) -> None:
+    """Saves of one thread, of which some fail, are cancelled or are stopped; and what has to be in the files then."""
+    chance = random.Random(seed)
+    saves: list[tuple[Any, int, concurrent.futures.Future[None]]] = []
+    for number in range(12):
+        mark = thread * 100 + number
+        arrays = [ptfile.full((chance.choice([0, 1, 1000, 200_000]),), mark) for _ in range(chance.randint(1, 4))]
+        stop_at = chance.choice([2.0, 2.0, chance.random()])
+
+        def progress(done: int, total: int, stop_at: float = stop_at) -> None:
+            if done >= stop_at * total:
+                raise Stop
+
+        target: Any = folder / f"{thread}-{chance.randint(0, 1)}.pt"
+        if chance.random() < 0.3:
+            target = Failing(chance.choice([0, 100, 10 * MIB, 10 * MIB]))
+        memory = chance.choice([0, 1, 100_000, 3 * MIB, None])
+        future = ptfile.save_async([mark, *arrays], target, memory=memory, progress=progress)
+        for array in arrays:
+            array[...] = -1
+        if chance.random() < 0.2:
+            future.cancel()
+        saves.append((target, mark, future))
+    expected = {}
+    for target, mark, future in saves:
+        with contextlib.suppress(Stop, OSError, concurrent.futures.CancelledError):
+            future.result(60)
+            expected[target] = mark
+    for target, mark in expected.items():
+        found = ptfile.load(io.BytesIO(target.getvalue()) if isinstance(target, io.BytesIO) else target)
+        assert found[0] == mark
+        assert all(np.all(array.numpy() == mark) for array in found[1:])
+    written = {target.name for target in expected if isinstance(target, Path)}
+    assert {name for name in os.listdir(folder) if name.startswith(f"{thread}-")} == written
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_threads_that_save_as_they_like_find_what_they_saved_last(tmp_path: Path, seed: int) -> None:
+    """Whatever fails, is cancelled or changed meanwhile, nothing waits for ever and nothing else is in the files."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(_schedule, tmp_path, thread, seed * 10 + thread) for thread in range(4)]:
+            done.result(100)
+    assert WRITER.taken == 0
+
+
+def test_the_thread_imports_nothing(tmp_path: Path) -> None:
+    """A process that is forked meanwhile would have half a module for ever."""
+    script = """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        assert threading.current_thread() is threading.main_thread(), name
+
+sys.meta_path.insert(0, Finder())
+for how in ({}, {"_use_new_zipfile_serialization": False}):
+    for f in ("model.pt", open("model.pt", "wb")):
+        ptfile.save_async([new, ptfile.ones(3)], f, fsync=True, progress=print, **how).result()
+"""
+    assert run(tmp_path, script).stderr == ""
 
 
 FORK = """

@@ -109,8 +109,26 @@ class Tensors:
     def __init__(self) -> None:
         self._storages: dict[tuple[int, int], tuple[Storage, DType]] = {}
 
+    def saved(self, array: npt.NDArray[Any], *, as_array: bool) -> Tensor | npt.NDArray[Any]:
+        """What is saved for an array: a tensor, or if none can hold it and `as_array` says that it may, the array.
+
+        Raises UnsupportedError for what `load` would not give back.
+        """
+        if type(array) not in (np.ndarray, np.memmap):
+            kind = type(array).__name__
+            raise UnsupportedError(f"a {kind} is more than an array", fix="Save its parts as arrays (`np.asarray`)")
+        tensor = self.of(array)
+        if tensor is not None:
+            return tensor
+        if as_array and _is_plain(array.dtype):
+            return array
+        problem = f"no tensor has elements of {array.dtype}"
+        raise UnsupportedError(problem, fix="Save them as elements of another type, or as Python's own values")
+
     def of(self, array: npt.NDArray[Any]) -> Tensor | None:
         """The tensor of an array, a copy if there are gaps in its memory; None for elements that no tensor has."""
+        if array.dtype.kind not in "biufcV":
+            return None
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         try:
             dtype = dtypes.from_numpy_dtype(array.dtype)
@@ -126,3 +144,10 @@ class Tensors:
         if dtype is not first_dtype and array.nbytes:
             return from_numpy(array.copy())  # PyTorch loads no memory that is saved as two dtypes
         return Tensor(storage, dtype, 0, tensor.shape, tensor.stride())
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    """Whether `load` gives back arrays of it: texts, times, fields of such; no objects, no arrays inside."""
+    if dtype.names is not None:
+        return all(_is_plain(dtype[name]) for name in dtype.names)
+    return dtype.subdtype is None and not dtype.hasobject and dtype.type.__module__ == "numpy"

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -19,15 +20,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from ptfile._lazy import np
 from ptfile._memory import available
-from ptfile._types import Buffer, Path, Writable
+from ptfile._types import Buffer, Path, Progress, Writable
 from ptfile.sinks import Sink
 from ptfile.stores.urls import is_url
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.11 has it in `typing`
-
-Progress = Callable[[int, int], object]
-"""Is called with the bytes that have been written so far, and all that there are to write."""
 
 _SMALL = 64 << 10
 """Bytes below which numpy's way to copy them takes longer."""
@@ -56,16 +54,22 @@ class SaveFuture(Future[None]):
         self._end: tuple[BaseException | None] | None = None
 
     def result(self, timeout: float | None = None) -> None:
+        self._check_thread()
         try:
             super().result(timeout)
         finally:
             self.is_known = self.done()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._check_thread()
         try:
             return super().exception(timeout)
         finally:
             self.is_known = self.done()
+
+    def _check_thread(self) -> None:
+        if WRITER.is_this_thread and not self.done():
+            raise RuntimeError("a save in the background would wait for itself here, in a callback")
 
     def settle(self, error: BaseException | None) -> None:
         """Say how it ended."""
@@ -218,23 +222,39 @@ class Writer:
             raise RuntimeError("a save in the background would wait for itself here, in a callback or a signal handler")
         future = SaveFuture()
         work = partial(_write, prepared, Counted(sink, progress) if progress else sink)
-        if not threading.main_thread().is_alive():  # the interpreter is about to end, and waits for no new thread
-            future.settle(_error_of(work))
-            return future
         with self._turn:
             self._caller = threading.current_thread()
-            payloads, pipe = prepared.payloads, Pipe(self)
-            prepared.payloads = iter(pipe)
             try:
-                self._start(_Save(work, pipe, future))
-                pipe.fill(payloads, memory)
-            except BaseException:
-                pipe.interrupt()
-                future.is_known = True
-                raise
+                if threading.main_thread().is_alive():
+                    self._send(prepared, work, future, memory)
+                else:
+                    self._save_at_the_end(work, future)
             finally:
                 self._caller = None
         return future
+
+    def _send(self, prepared: Prepared, work: Callable[[], None], future: SaveFuture, memory: int) -> None:
+        payloads, pipe = prepared.payloads, Pipe(self)
+        prepared.payloads = iter(pipe)
+        try:
+            self._start(_Save(work, pipe, future))
+            pipe.fill(payloads, memory)
+        except BaseException:
+            pipe.interrupt()
+            future.is_known = True
+            raise
+
+    def _save_at_the_end(self, work: Callable[[], None], future: SaveFuture) -> None:
+        """The interpreter is about to end, and waits for no new thread. What was to be written before goes first."""
+        writer = self._thread
+        if writer is not None:
+            writer.join()
+        future.settle(_error_of(work))
+
+    @property
+    def is_this_thread(self) -> bool:
+        """Whether what asks is called by the thread that writes."""
+        return threading.current_thread() is self._thread
 
     def has_room(self, nbytes: int, memory: int) -> bool:
         """Whether a copy may be made. The first may always be: what is larger than the memory is not copied."""
@@ -329,7 +349,8 @@ class Counted:
 def in_this_folder(f: Path | Writable) -> Path | Writable:
     """What stands for the same file when the program has changed its working directory. Slashes and links stay."""
     if isinstance(f, (str, os.PathLike)) and not is_url(f):
-        return os.path.join(os.getcwd(), f)  # noqa: PTH109, PTH118  (pathlib would lose what paths say)
+        with suppress(FileNotFoundError):  # the folder may be gone, and an absolute path does not need it
+            return os.path.join(os.getcwd(), f)  # noqa: PTH109, PTH118  (pathlib would lose what paths say)
     return f
 
 

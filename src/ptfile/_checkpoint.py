@@ -60,8 +60,8 @@ class Checkpoint(Mapping[str, Any]):
         # What cannot seek is read to its end: names may be asked for in any order.
         self._source = MemorySource(source.rest(), source.name) if isinstance(source, StreamSource) else source
         try:
-            self._reader = open_format(self._source, limits)
             with paused_collector():
+                self._reader = open_format(self._source, limits)
                 self.root: Any = self._reader.load(SafeRunner(limits, unknown, text), map_location)
             """The object tree, as `load` gives it, with tensors that have read nothing."""
         except BaseException:

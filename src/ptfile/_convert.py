@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ptfile._types import Path, Readable
-from ptfile.conversion.report import Conversion, Format, Progress
+from ptfile._types import Path, Progress, Readable
+from ptfile.conversion.report import Conversion, Format
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.stores.urls import StorageOptions

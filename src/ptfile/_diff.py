@@ -5,7 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ptfile._collector import paused_collector
 from ptfile._digest import content_hash
 from ptfile._lazy import np
 from ptfile._tree import named
-from ptfile._types import Path, Readable
+from ptfile._types import Path, Progress, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import LimitError, PtfileError, located
@@ -36,8 +36,6 @@ _SHOWN_AGAIN = 16
 """How often, all in all, the bytes of the storages may be compared: tensors that overlap show them more than once."""
 _NUMBERS = (int, float, complex)
 _Strided = (Tensor, QuantizedTensor)
-Progress = Callable[[int, int], object]
-"""Is called with the bytes that were compared so far, and all that there are to compare."""
 
 
 @dataclass(frozen=True, slots=True)

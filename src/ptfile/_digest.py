@@ -7,11 +7,12 @@ hashed once, and no more than a piece of a tensor is in memory. docs/digest.md h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ptfile._content import Elements, Parts, Raw, atom, parts
-from ptfile._types import Path, Readable
+from ptfile._progress import Counter
+from ptfile._types import Path, Progress, Readable
 from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import LimitError, located
 from ptfile.formats.opening import open_format
@@ -42,6 +43,7 @@ def digest(
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
     storage_options: StorageOptions = None,
+    progress: Progress | None = None,
 ) -> str:
     """A hash of what a checkpoint says: `ptfile1:` and 64 hexadecimal digits (SHA-256).
 
@@ -54,6 +56,7 @@ def digest(
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
     storage_options: how to open the store that a URL is in (docs/remote.md).
+    progress: is called with the bytes that are done and those to do, again and again.
 
     Objects of classes that ptfile does not know count by the names, arguments and state in the file; nothing is
     imported or called. Checksums are verified. Takes memory for the pickle and for a piece of a tensor; for all that a
@@ -72,11 +75,15 @@ def digest(
     """
     with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
         reader = open_format(source, limits)
-        if reader.format not in _WITHOUT_CHECKSUMS:
-            _verify(source, limits)
+        has_checksums = reader.format not in _WITHOUT_CHECKSUMS
+        counter = Counter(progress, source.size * (2 if has_checksums else 1))
+        if has_checksums:
+            _verify(source, limits, counter.advance)
         value = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
         announce(source, [(0, source.size)])
-        return f"{VERSION}:{Digester(source.size).digest(value).hex()}"
+        made = Digester(source.size, counter.advance).digest(value)
+        counter.finish()
+        return f"{VERSION}:{made.hex()}"
 
 
 def content_hash(value: Any) -> bytes:
@@ -84,12 +91,12 @@ def content_hash(value: Any) -> bytes:
     return Digester(EXPANDED_COPY).digest(value)
 
 
-def _verify(source: Source, limits: Limits) -> None:
+def _verify(source: Source, limits: Limits, advance: Callable[[int], None]) -> None:
     """Check every record of a zip file by its checksum: the pieces that are read afterwards have none."""
     container = ZipReader(source, limits)
     announce(source, [(0, source.size)])
     for record in container.records.values():
-        container.check(record)
+        container.check(record, advance)
 
 
 def _row(part: bytes) -> bytes:
@@ -150,7 +157,9 @@ class Digester:
     Keeps its own stack, because a file may nest deeper than Python's functions can.
     """
 
-    def __init__(self, file_size: int) -> None:
+    def __init__(self, file_size: int, advance: Callable[[int], None] = lambda _: None) -> None:
+        """advance: gets how many further bytes of elements have been hashed."""
+        self._advance = advance
         self._allowed = _SHOWN_AGAIN * file_size + EXPANDED_COPY
         self._hashed = 0
         # What is done, by identity; with the objects, so that no other gets their identity.
@@ -248,3 +257,4 @@ class Digester:
                 problem = "its tensors show the same bytes again and again"
                 raise LimitError(problem, limit="shown_again", allowed=self._allowed, actual=self._hashed)
             yield piece
+            self._advance(piece.nbytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ptfile._types import Path
+from ptfile._types import Path, Progress
 from ptfile.editing.report import Edit
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
@@ -23,10 +23,12 @@ def edit(
     drop: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     cast: str | DType | Mapping[str, str | DType] | None = None,
+    verify: bool = True,
     encoding: str = "utf-8",
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
     storage_options: StorageOptions = None,
+    progress: Progress | None = None,
 ) -> Edit:
     r"""Write a checkpoint made of parts of another, in the bytes in which `save` would write that object.
 
@@ -45,11 +47,14 @@ def edit(
     cast: a dtype, or dtypes by patterns of names, for floating point tensors; others stay as they are. Numbers become
         what PyTorch 2.13 makes of them; too large ones infinite, NaN or the largest, as the dtype has it. Tensors that
         share a storage are cast together.
+    verify: read the new file once more before it takes its place, and compare it with what was to be written, the
+        storages by their CRC-32. What cannot be read before it is in place, a pipe or a URL, is not verified.
     storage_options: how to open the stores that URLs are in, as in `load`.
+    progress: is called with the bytes that are done and those to do, again and again.
 
     Storages that stay as they are go from file to file as whole records, on Linux without passing through the memory
-    of this process. Their checksums go with them: damage in `src` is damage in `dst`, and is found there as it is here.
-    All else is verified as `load` does.
+    of this process. Their checksums go with them: damage in `src` is found when the new file is verified, and without
+    that it is damage in `dst`, found there as it is here. All else is verified as `load` does.
 
     Raises ValueError for a name or pattern that describes nothing, two things of one name, and sources that cannot be
     merged; UnsupportedError for tensors that cannot be cast; what `load` raises; and OSError. `dst` is then as it was.
@@ -61,7 +66,9 @@ def edit(
     >>> ptfile.load("weights.pt")
     {'weight': tensor([1., 1.], dtype=ptfile.float16)}
     """
-    from ptfile.editing.running import Changes, run  # as in `convert`
+    from ptfile.conversion.checking import Watch  # as in `convert`
+    from ptfile.editing.running import Changes, run
 
     changes = Changes(root, keep, drop, rename or {}, {} if cast is None else cast)
-    return run(src, dst, changes, Python2Text(encoding, errors), limits, storage_options)
+    watch = Watch(progress, compares=verify)
+    return run(src, dst, changes, Python2Text(encoding, errors), limits, storage_options, watch)

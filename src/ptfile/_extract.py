@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptfile._types import Path, Readable, Writable
+from ptfile._types import Path, Progress, Readable, Writable
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
 from ptfile.stores.urls import StorageOptions
@@ -36,6 +36,7 @@ def extract(
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
     storage_options: StorageOptions = None,
+    progress: Progress | None = None,
 ) -> Extraction:
     """Write one tensor of a checkpoint as a `.npy` file, which `numpy.load` reads.
 
@@ -46,6 +47,7 @@ def extract(
         only together with other packages, and float32 holds each of their numbers exactly.
     encoding, errors: how to read the strings of Python 2, as in `load`.
     storage_options: how to open the stores that URLs are in, as in `load`.
+    progress: is called with the bytes that are done and those to do, again and again.
 
     Takes memory for a piece of the tensor; for all of it, if its elements do not lie row by row. Its checksum is
     verified.
@@ -62,5 +64,5 @@ def extract(
     """
     from ptfile.editing.extracting import run  # as in `convert`
 
-    found, nbytes = run(src, name, dst, dtype, Python2Text(encoding, errors), limits, storage_options)
+    found, nbytes = run(src, name, dst, dtype, Python2Text(encoding, errors), limits, storage_options, progress)
     return Extraction(name, found.dtype.name, found.shape, nbytes)

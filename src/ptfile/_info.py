@@ -20,6 +20,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.reader import FormatReader
 from ptfile.formats.zip_records import STORAGES, ZipRecords
 from ptfile.limits import Limits
+from ptfile.machine.fast import BuildTensor
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, open_source
 from ptfile.stores.urls import StorageOptions
@@ -116,8 +117,14 @@ class _NotingRunner(SafeRunner):
 
     ran: list[tuple[int | None, int]] = field(default_factory=list)
 
-    def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
-        value, end = SafeRunner.run(self, data, load_persistent, start)
+    def run(
+        self,
+        data: bytes,
+        load_persistent: Callable[[object], object],
+        start: int = 0,
+        tensor: BuildTensor | None = None,
+    ) -> tuple[Any, int]:
+        value, end = SafeRunner.run(self, data, load_persistent, start, tensor)
         self.ran.append((data[start + 1] if data[start] == _PROTO else None, end - start))
         return value, end
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ptfile._collector import paused_collector
 from ptfile._tree import Leaf, named
 from ptfile._types import Path as FilePath
 from ptfile._types import Readable
@@ -151,7 +152,8 @@ def inspect(
     >>> summary.tensors[0].name, summary.tensors[0].shape, summary.values[0].value
     ('weight', (3, 4), 7)
     """
-    with open_source(f, mmap=False, storage_options=storage_options) as source, located(file=source.name):
+    opened = open_source(f, mmap=False, storage_options=storage_options)
+    with paused_collector(), opened as source, located(file=source.name):
         reader = open_format(source, limits)
         # Objects of unknown classes are looked into as inert records: an untrusted file is what one wants to list.
         root = reader.load(SafeRunner(limits, "inert", Python2Text(encoding, errors)), None)
@@ -187,7 +189,7 @@ class _Storages:
                 storage.nbytes(),
                 storage.device,
                 tuple(names),
-                storage.nbytes() - sum(stop - start for start, stop in joined(runs)),
+                storage.nbytes() - sum(stop - start for start, stop in (joined(runs) if len(runs) > 1 else runs)),
             )
             for storage, names, runs in zip(self._storages, self._names, self._runs, strict=True)
         )

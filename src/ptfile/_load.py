@@ -14,7 +14,7 @@ from ptfile.formats.rebuild_layouts import check_indices, unchecked
 from ptfile.formats.storages import MapLocation
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sources import open_source
+from ptfile.sources import Source, open_source
 from ptfile.stores.urls import StorageOptions
 
 _DEFAULT_LIMITS = Limits()
@@ -77,13 +77,18 @@ def load(
         runner = TrustingRunner(pickle_module or pickle, text)
     opened = open_source(f, mmap=bool(mmap), may_stream=True, storage_options=storage_options)
     with paused_collector(), opened as source:
-        reader = open_format(source, limits)
-        token = unchecked.set([])
-        try:
-            value = reader.load(runner, map_location)
-            reader.fill()
-            with located(file=source.name):
-                check_indices(unchecked.get() or (), limits)
-        finally:
-            unchecked.reset(token)
+        return _load(source, runner, map_location, limits)
+
+
+def _load(source: Source, runner: PickleRunner, map_location: MapLocation, limits: Limits) -> Any:
+    """The value. All else that was made for it is gone when this returns, before the collector goes through it."""
+    reader = open_format(source, limits)
+    token = unchecked.set([])
+    try:
+        value = reader.load(runner, map_location)
+        reader.fill()
+        with located(file=source.name):
+            check_indices(unchecked.get() or (), limits)
+    finally:
+        unchecked.reset(token)
     return value

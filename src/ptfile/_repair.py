@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ptfile._collector import paused_collector
 from ptfile._names import distinct, exact
+from ptfile._progress import Counter
 from ptfile._tree import Leaf, storage_of, walk
-from ptfile._types import Buffer, Path
+from ptfile._types import Buffer, Path, Progress
 from ptfile._without import LOST, without
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.errors import FormatError, UnsupportedError
@@ -74,6 +75,7 @@ def repair(
     errors: str = "strict",
     limits: Limits = _DEFAULT_LIMITS,
     storage_options: StorageOptions = None,
+    progress: Progress | None = None,
 ) -> Repair:
     """Save what is whole in a cut or damaged file of the zip format to another file.
 
@@ -86,8 +88,8 @@ def repair(
     replaced, but never `broken` itself.
 
     encoding, errors: how to read the strings of Python 2, as in `load`.
-
     storage_options: how to open the stores that URLs are in, as in `load`.
+    progress: is called with the bytes that are done and those to do, again and again.
 
     Raises FormatError if the pickle, which says what is in the file, is damaged itself: then nothing can be salvaged.
     UnsupportedError for files of other formats, ValueError if `out` is `broken`, OSError.
@@ -96,7 +98,8 @@ def repair(
     with paused_collector(), open_source(broken, mmap=False, storage_options=storage_options) as source:
         _check_format(source, limits)
         rest = BrokenZip(source, limits, SafeRunner(limits, "inert", Python2Text(encoding, errors)))
-        rest.resolve()
+        counter = Counter(progress, 2 * sum(storage.nbytes for storage in rest.storages.values()))
+        rest.resolve(counter.advance)
         by_storage = {id(storage.storage): storage for storage in rest.storages.values()}
         before = _tensors(rest.value, limits)
         value = without(rest.value, {identity for identity, storage in by_storage.items() if storage.problem})
@@ -106,9 +109,11 @@ def repair(
         kept = [(name, leaf) for name, leaf in before if _place(leaf) in left]
         lost = [(name, leaf) for name, leaf in before if _place(leaf) not in left]
         reasons = _reasons(before, by_storage)
-        save = ZipSave(value, root_for_path(os.fspath(out)), storages=_UnkeptStorages(rest, by_storage))
+        storages = _UnkeptStorages(rest, by_storage, counter.advance)
+        save = ZipSave(value, root_for_path(os.fspath(out)), storages=storages)
         with open_sink(out, storage_options=storage_options) as sink:
             save.write(sink)
+        counter.finish()
         return Repair(
             file=source.name,
             out=redacted(os.fspath(out)),
@@ -186,11 +191,13 @@ def _is_unverified(leaf: Leaf, by_storage: _ByStorage) -> bool:
 class _UnkeptStorages(SavedStorages):
     """Storages whose bytes are read when they are written and not kept: the file may be larger than memory."""
 
-    def __init__(self, rest: BrokenZip, by_storage: _ByStorage) -> None:
+    def __init__(self, rest: BrokenZip, by_storage: _ByStorage, advance: Callable[[int], None]) -> None:
         super().__init__()
+        self._advance = advance
         self._rest = rest
         self._by_storage = by_storage
 
     def payload(self, storage: Storage) -> Buffer:
+        self._advance(storage.nbytes())
         found = self._by_storage.get(id(storage))
         return super().payload(storage) if found is None else self._rest.read(found.key).data

@@ -6,12 +6,11 @@ import pickle
 from typing import TYPE_CHECKING, Any, Literal
 
 from ptfile._save import DEFAULT_PROTOCOL, prepare
-from ptfile._types import Path, Writable
+from ptfile._types import Path, Progress, Writable
 from ptfile.containers.zip_structs import ALIGNMENT
 from ptfile.stores.urls import StorageOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
 
@@ -29,7 +28,7 @@ def save_async(
     fsync: bool = False,
     storage_options: StorageOptions = None,
     memory: int | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Future[None]:
     """Save an object as `save` does, but write it while the program goes on.
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ptfile._types import Path, Readable
+from ptfile._progress import Counter
+from ptfile._types import Path, Progress, Readable
 from ptfile.containers.sniff import HEAD_SIZE, sniff
 from ptfile.errors import PtfileError, UnsafeError
 from ptfile.formats.opening import open_format
@@ -14,6 +15,7 @@ from ptfile.formats.pickles import SafeRunner
 from ptfile.formats.scan_report import PickleReport, Problem, Verdict
 from ptfile.formats.scanning import scan_source
 from ptfile.limits import Limits
+from ptfile.machine.fast import BuildTensor
 from ptfile.machine.recorder import Finding
 from ptfile.machine.vm import Python2Text
 from ptfile.sources import Source, open_source
@@ -28,9 +30,15 @@ class _NotingRunner(SafeRunner):
 
     ran: set[tuple[int, int]] = field(default_factory=set)
 
-    def run(self, data: bytes, load_persistent: Callable[[object], object], start: int = 0) -> tuple[Any, int]:
+    def run(
+        self,
+        data: bytes,
+        load_persistent: Callable[[object], object],
+        start: int = 0,
+        tensor: BuildTensor | None = None,
+    ) -> tuple[Any, int]:
         self.ran.add((len(data), hash(data)))
-        return SafeRunner.run(self, data, load_persistent, start)
+        return SafeRunner.run(self, data, load_persistent, start, tensor)
 
     def has_run(self, data: bytes) -> bool:
         """Whether a pickle of these bytes was run."""
@@ -72,12 +80,19 @@ class Scan:
         return tuple(finding for report in self.pickles for finding in report.findings)
 
 
-def scan(f: Path | Readable, *, limits: Limits = _DEFAULT_LIMITS, storage_options: StorageOptions = None) -> Scan:
+def scan(
+    f: Path | Readable,
+    *,
+    limits: Limits = _DEFAULT_LIMITS,
+    storage_options: StorageOptions = None,
+    progress: Progress | None = None,
+) -> Scan:
     """Say what each pickle in a file would have done to who runs it. Nothing of it is run, imported or opened.
 
     f: a path, a URL, or a binary file object that can seek, which is read from where it stands. It need be no
         checkpoint.
     storage_options: how to open the store that a URL is in (docs/remote.md).
+    progress: is called with the place in the file, in bytes, up to which it was scanned, and the size of the file.
 
     What a pickle may do is what `ptfile.load` lets it: the same table decides. A file that is damaged or means harm is
     described, not an error: raises OSError for one that cannot be read, and nothing else for what is in it.
@@ -95,7 +110,9 @@ def scan(f: Path | Readable, *, limits: Limits = _DEFAULT_LIMITS, storage_option
         kind = sniff(head, source.size)
         runner = _NotingRunner(limits, "error", Python2Text())
         refusal = _refusal(source, runner)
-        found = list(scan_source(source, limits, runner.has_run))
+        counter = Counter(progress, source.size)
+        found = list(scan_source(source, limits, runner.has_run, counter.reach))
+        counter.finish()
     pickles = [one for one in found if isinstance(one, PickleReport)]
     problems = [one for one in found if isinstance(one, Problem)]
     return Scan(

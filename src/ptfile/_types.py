@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol, TypeAlias, runtime_checkable
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 """Bytes in memory."""
 
 Path: TypeAlias = "str | os.PathLike[str]"
+
+Progress: TypeAlias = "Callable[[int, int], object]"
+"""Is called with the bytes that are done so far, and all that there are to do."""
 
 
 @runtime_checkable

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ptfile._collector import paused_collector
 from ptfile._tree import names_by_storage
-from ptfile._types import Path, Readable
+from ptfile._types import Path, Progress, Readable
 from ptfile.containers.sniff import HEAD_SIZE, Kind, sniff
 from ptfile.containers.zip_check import PIECE, check_record, check_serialization_id
 from ptfile.containers.zip_reader import ZipReader
@@ -33,9 +33,6 @@ _NO_CHECKSUMS = "the {} format has no checksums: bytes of tensors that have chan
 _OFF = "bytes of theirs that have changed cannot be told. The file was written with checksums off"
 _FAULTS = (FormatError, TensorError, UnsafeError, UnsupportedError)
 """Errors for which a file is not ok: it is damaged, or loading it would fail."""
-
-Progress = Callable[[int, int], object]
-"""Is called with the bytes that were checked so far, and all that there are to check."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from ptfile._arrays import Convert, Tensors, array_of, by_name, load_flat, load_tree, save_tree
 from ptfile._types import Buffer, Path, Readable, Writable
+from ptfile.errors import UnsupportedError
 from ptfile.limits import Limits
 from ptfile.stores.urls import StorageOptions
 from ptfile.tensors.jax_arrays import import_jax, jax_array
@@ -40,18 +42,11 @@ def save(obj: object, f: Path | Writable | None = None, **options: Any) -> bytes
     Arrays in dicts, lists, tuples and namespaces become tensors with the same shape. An array that is in several
     places is saved once. An array on several devices is brought together first.
 
-    options: those of `ptfile.save`. Raises what it raises; LimitError for a tree that is too deep; RuntimeError for an
-    array of which a part is on another machine.
+    options: those of `ptfile.save`. Raises what it raises; LimitError for a tree that is too deep; UnsupportedError for
+    elements that no tensor has (4-bit integers, keys of random numbers), and for an array whose elements are not there:
+    it was deleted or donated, is being traced, or a part of it is on another machine.
     """
-    package, tensors = import_jax(), Tensors()
-
-    def convert(value: Any) -> Any:
-        if not isinstance(value, package.Array) and type(value) not in (np.ndarray, np.memmap):
-            return value
-        tensor = tensors.of(np.asarray(value))
-        return value if tensor is None else tensor
-
-    return save_tree(obj, f, convert, options)
+    return save_tree(obj, f, _to_tensors(as_array=True), options)
 
 
 def load(
@@ -81,7 +76,7 @@ def load(
 
 def save_file(tensors: Mapping[str, jax.Array], filename: Path) -> None:
     """Save arrays by name; `save` of a dict. Raises TypeError for anything but arrays by name."""
-    save(by_name(tensors, (import_jax().Array, np.ndarray)), filename)
+    save_tree(by_name(tensors, (import_jax().Array, np.ndarray)), filename, _to_tensors(as_array=False), {})
 
 
 def load_file(filename: Path | Readable, *, narrow: bool = False) -> dict[str, jax.Array]:
@@ -90,6 +85,28 @@ def load_file(filename: Path | Readable, *, narrow: bool = False) -> dict[str, j
     Raises what `load` raises.
     """
     return load_flat(filename, _converter(narrow=narrow))
+
+
+def _to_tensors(*, as_array: bool) -> Convert:
+    """as_array: whether numpy's arrays may stay what they are."""
+    package, tensors = import_jax(), Tensors()
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, package.Array):
+            return tensors.saved(_elements(value), as_array=False)
+        return tensors.saved(value, as_array=as_array) if isinstance(value, np.ndarray) else value
+
+    return convert
+
+
+def _elements(array: jax.Array) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(array)
+    except (RuntimeError, TypeError) as error:  # it is not there, or is none of numbers
+        said = str(error).partition("\n")[0]
+        raise UnsupportedError(
+            f"its elements cannot be had ({said})", fix="Save an array of numbers that is there"
+        ) from error
 
 
 def _converter(*, narrow: bool) -> Convert:

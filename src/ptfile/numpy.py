@@ -17,7 +17,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from ptfile._arrays import Tensors, array_of, by_name, load_flat, load_tree, save_tree
+from ptfile._arrays import Convert, Tensors, array_of, by_name, load_flat, load_tree, save_tree
 from ptfile._types import Buffer, Path, Readable, Writable
 from ptfile.limits import Limits
 from ptfile.stores.urls import StorageOptions
@@ -36,17 +36,13 @@ def save(obj: object, f: Path | Writable | None = None, **options: Any) -> bytes
 
     Arrays in dicts, lists, tuples and namespaces become tensors with the same shape. Arrays that are the same memory
     become tensors that share it; others are saved by themselves, without the gaps that strides may leave. What no
-    tensor can hold (texts, times, fields, Python objects) stays the numpy array that it is.
+    tensor can hold (texts, times, fields) stays the numpy array that it is.
 
-    options: those of `ptfile.save`. Raises what it raises, LimitError for a tree that is too deep.
+    options: those of `ptfile.save`. Raises what it raises, LimitError for a tree that is too deep, and UnsupportedError
+    for arrays that `load` would not give back: of Python objects, of elements that only ml_dtypes has, and of
+    subclasses, such as masked arrays.
     """
-    tensors = Tensors()
-
-    def convert(value: Any) -> Any:
-        tensor = tensors.of(value) if type(value) in (np.ndarray, np.memmap) else None
-        return value if tensor is None else tensor
-
-    return save_tree(obj, f, convert, options)
+    return save_tree(obj, f, _converter(as_array=True), options)
 
 
 def load(
@@ -76,8 +72,10 @@ def load(
 
 
 def save_file(tensors: Mapping[str, npt.NDArray[Any]], filename: Path) -> None:
-    """Save arrays by name; `save` of a dict. Raises TypeError for anything but arrays by name."""
-    save(by_name(tensors, (np.ndarray,)), filename)
+    """Save arrays by name; `save` of a dict. Raises TypeError for anything but arrays by name, and UnsupportedError for
+    arrays that no tensor can hold.
+    """
+    save_tree(by_name(tensors, (np.ndarray,)), filename, _converter(as_array=False), {})
 
 
 def load_file(filename: Path | Readable) -> dict[str, npt.NDArray[Any]]:
@@ -86,3 +84,8 @@ def load_file(filename: Path | Readable) -> dict[str, npt.NDArray[Any]]:
     Raises what `load` raises.
     """
     return load_flat(filename, array_of)
+
+
+def _converter(*, as_array: bool) -> Convert:
+    tensors = Tensors()
+    return lambda value: tensors.saved(value, as_array=as_array) if isinstance(value, np.ndarray) else value

@@ -25,7 +25,7 @@ def test_it_says_what_was_done(source: Path, capsys: pytest.CaptureFixture[str])
     options = ["--drop", "epoch", "--rename", r"module\.(.*)=\1", "--cast", "*bias=float16"]
     assert main(["edit", str(source), str(out), *options]) == 0
     assert capsys.readouterr().out == (
-        f"{out}: 196.9 KiB, of which 195.3 KiB as they were\n"
+        f"{out}: 196.9 KiB, of which 195.3 KiB as they were, verified\n"
         "  dropped: epoch\n"
         "  renamed: model.module.weight → weight, model.module.bias → bias\n"
         "  cast: model.bias\n"
@@ -46,6 +46,7 @@ def test_json_is_for_programs(source: Path, capsys: pytest.CaptureFixture[str]) 
         "renamed": {},
         "cast": [],
         "copied": 0,
+        "verified": True,
     }
 
 

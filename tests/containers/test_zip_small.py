@@ -90,6 +90,14 @@ def test_odd_names_are_left_to_the_plain_way(names: list[str]) -> None:
     assert small(content) is None
 
 
+def test_a_name_of_two_lines_is_left_to_the_plain_way() -> None:
+    """Also where one of the lines is the name of another record: there are as many different lines as records."""
+    content = written({"a": b"some", "b_archive/a": b"some"}).replace(b"b_archive/a", b"b\narchive/a")
+
+    assert small(content) is None
+    assert ZipReader(MemorySource(content)).records.keys() == {"archive/a", "archive/b\narchive/a"}
+
+
 def test_bytes_in_front_between_and_behind_are_left_to_the_plain_way() -> None:
     """There is no room for a byte that nobody accounts for."""
     content = written(CONTENTS)

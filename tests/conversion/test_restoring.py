@@ -190,11 +190,18 @@ def test_a_tensor_outside_its_storage_is_an_error(parts: Any) -> None:
 
 def test_a_storage_much_larger_than_its_tensors_is_an_error() -> None:
     """A line of text can name as many bytes as one likes."""
-    for nbytes in (-1, 1 << 40):
+    for nbytes in (-1, 5 << 10, 1 << 40):
         with pytest.raises(LimitError, match="much larger"):
             restored(None, storages=[[nbytes, "cpu", [["a", 0]]]])
-    with pytest.raises(LimitError, match="much larger"):
-        restored(None, storages=[[3 << 30, "cpu", [["a", 0]]], [3 << 30, "cpu", [["b", 0]]]])
+    restored(None, storages=[[4 << 10, "cpu", [["a", 0]]]])
+
+
+def test_the_same_bytes_as_arrays_again_and_again_are_an_error() -> None:
+    """Each is memory. `convert` names no tensor of the file as two arrays."""
+    view = {"view": ["float32", 0, [100, 6], [0, 1]]}
+    assert restored(["array", "a", view]).shape == (100, 6)
+    with pytest.raises(LimitError, match="again and again"):
+        restored(["list", *[["array", "a", view]] * 3])
 
 
 def test_a_huge_view_of_a_few_bytes_is_not_copied() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import ptfile
 from ptfile.errors import PtfileError
+from ptfile.formats.proved_tensors import tensors_of
 from ptfile.formats.storages import LoadedStorages
 from ptfile.formats.vocabulary import ROLES, find, policy
 from ptfile.limits import Limits
@@ -122,10 +123,12 @@ class Storages:
     def __init__(self) -> None:
         self._loaded = LoadedStorages(lambda _key, nbytes, _dtype: Storage(bytearray(min(nbytes, 1 << 20))), None)
         self.load = self._loaded.load
+        self.tensor = tensors_of(self._loaded)
 
 
 def fast(data: bytes) -> tuple[Any, bool]:
-    return run_if_harmless(data, ROLES, find, Storages().load, Limits())
+    storages = Storages()
+    return run_if_harmless(data, ROLES, find, storages.load, Limits(), storages.tensor)
 
 
 def plainly(data: bytes) -> Any:

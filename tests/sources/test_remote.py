@@ -12,7 +12,7 @@ import pytest
 from ptfile._types import Buffer
 from ptfile.sources import Source, announce, part_of
 from ptfile.sources.merging import PIECE_MAX, PIECE_MIN
-from ptfile.sources.remote import AT_ONCE, BESIDE, HEAD, RemoteSource
+from ptfile.sources.remote import AHEAD_MAX, AHEAD_MIN, AT_ONCE, BESIDE, HEAD, RemoteSource
 from tests.sources.contract import CONTENT, SourceContract
 
 MIB = 1 << 20
@@ -87,6 +87,26 @@ def test_a_small_read_brings_its_surroundings_which_are_kept() -> None:
         source.read(100_010, BESIDE)
 
     assert far.asked == [(100_000 - BESIDE, 100_010 + BESIDE)]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_goes_on_brings_more_each_time(announced: bool) -> None:
+    """The first brings no more than it needs; a read elsewhere begins anew."""
+    far = Far(Zeros(20 * MIB))
+    with RemoteSource(far) as source:
+        for at in range(MIB, 6 * MIB, 10_000):
+            if announced:
+                announce(source, [(at, at + 10_000)])
+            source.read(at, 10_000)
+        in_a_row = list(far.asked)
+        source.read(15 * MIB, 10_000)
+
+    sizes = [stop - start for start, stop in in_a_row]
+    assert sizes[0] <= 10_000 + 2 * BESIDE
+    assert AHEAD_MIN < sizes[1] <= AHEAD_MIN + 10_000 + 2 * BESIDE
+    assert AHEAD_MAX < max(sizes) <= AHEAD_MAX + 10_000 + 2 * BESIDE
+    assert len(in_a_row) <= 12
+    assert far.asked[len(in_a_row) :] == [(15 * MIB - BESIDE, 15 * MIB + 10_000 + BESIDE)]
 
 
 def test_announced_ranges_are_merged_and_fetched_once() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import signal
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
-from ptfile.tensors.storage import Storage, TypedStorage
+from ptfile.tensors.storage import _MAKING_A_LOCK, Storage, TypedStorage
 
 
 def test_storage_shares_writable_memory() -> None:
@@ -93,7 +96,7 @@ def test_deferred_fetch_function_is_dropped_after_use() -> None:
     before = storage.is_loaded
     storage.load()
     assert (before, storage.is_loaded) == (False, True)
-    assert storage._fetch is None
+    assert storage._provider is None
 
 
 @pytest.mark.parametrize("array", [np.zeros(3, np.uint8), np.zeros(4, np.int8), np.zeros((2, 2), np.uint8)])
@@ -138,6 +141,60 @@ def test_threads_that_look_at_once_get_one_array() -> None:
         thread.join(10)
     assert calls == [1]
     assert seen[0] is seen[1]
+
+
+def test_who_looks_while_bytes_are_given_gets_the_same_array_as_all_others() -> None:
+    """Two arrays of one storage would hide from each other what is written into them."""
+    started, release = threading.Event(), threading.Event()
+
+    def fetch() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        started.set()
+        assert release.wait(10)
+        return np.zeros(1, np.uint8)
+
+    storage = Storage.deferred(1, fetch)
+    seen: list[object] = []
+    looks = threading.Thread(target=lambda: seen.append(storage.data))
+    gives = threading.Thread(target=lambda: storage.settle(np.ones(1, np.uint8)))
+    looks.start()
+    assert started.wait(10)
+    gives.start()
+    gives.join(0.1)
+    release.set()
+    for thread in (looks, gives):
+        thread.join(10)
+    assert seen[0] is storage.data
+
+
+def test_bytes_are_given_once() -> None:
+    """Whoever has looked has written into the first."""
+    storage = Storage.deferred(1, None)
+    storage.settle(np.ones(1, np.uint8))
+    storage.settle(np.zeros(1, np.uint8))
+    assert storage.tolist() == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_has_not() -> None:
+    """Another thread gives a storage its bytes when the process is forked."""
+    started = threading.Event()
+
+    def give() -> None:
+        with _MAKING_A_LOCK:
+            started.set()
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=give)
+    thread.start()
+    assert started.wait(10)
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        Storage.deferred(1, lambda: np.ones(1, np.uint8)).load()
+        os._exit(0)
+    thread.join(10)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_deepcopy_has_its_own_writable_bytes_and_keeps_the_device() -> None:

@@ -39,7 +39,7 @@ def save_anywhere(value: object, name: str, path: Path, entry: os.DirEntry[str])
     ptfile.save(value, name, storages="reachable", fsync=True)
     with path.open("wb") as file:
         ptfile.save(value, file)
-    assert_type(ptfile.digest(path), str)
+    assert_type(ptfile.digest(path, progress=lambda done, total: print(done / total)), str)
     ptfile.save(value, "s3://bucket/model.pt", storage_options={"region": "us-east-1"})
     saving = ptfile.save_async(
         value, path, fsync=True, memory=1 << 30, progress=lambda done, total: print(done / total)
@@ -108,7 +108,7 @@ def arrays(path: Path, array: npt.NDArray[np.float32]) -> None:
 
 
 def scan(path: Path) -> list[str]:
-    report = ptfile.scan(path, limits=ptfile.Limits(pickle_size=1 << 20))
+    report = ptfile.scan(path, limits=ptfile.Limits(pickle_size=1 << 20), progress=print)
     assert_type(report, ptfile.Scan)
     assert_type(report.verdict, ptfile.Verdict | None)
     assert_type(report.pickles, tuple[ptfile.PickleReport, ...])
@@ -166,7 +166,7 @@ def rescue(path: Path) -> list[str]:
     assert_type(result, ptfile.Verification)
     assert_type(result.ok, bool)
     assert_type(result.damage, tuple[ptfile.Damage, ...])
-    report = ptfile.repair(path, path.with_name("out.pt"))
+    report = ptfile.repair(path, path.with_name("out.pt"), progress=lambda done, total: print(done / total))
     ptfile.repair("s3://bucket/broken.pt", path, storage_options={"region": "us-east-1"})
     assert_type(report, ptfile.Repair)
     assert_type(report.lost, tuple[ptfile.LostTensor, ...])
@@ -181,7 +181,9 @@ def take_apart(path: Path) -> tuple[str, ...]:
     edited = ptfile.edit(path, path, root="model", drop=["*.bias"], rename={r"^module\.": ""}, cast=ptfile.bfloat16)
     assert_type(edited, ptfile.Edit)
     ptfile.edit([path, "other.pt"], "both.pt", keep=["a.*"], cast={"a.*": "float16", "b": ptfile.float32})
-    extracted = ptfile.extract(path, "weight", io.BytesIO(), dtype="float32")
+    unverified = ptfile.edit(path, "b.pt", verify=False, progress=lambda done, total: print(done / total))
+    assert_type(unverified.verified, bool)
+    extracted = ptfile.extract(path, "weight", io.BytesIO(), dtype="float32", progress=print)
     assert_type(extracted, ptfile.Extraction)
     assert_type(extracted.shape, tuple[int, ...])
     return report.left_out + edited.dropped

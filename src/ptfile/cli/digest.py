@@ -28,8 +28,8 @@ def command(files: tuple[str, ...], *, as_json: bool, encoding: str, storage_opt
     found = []
     for file in files:
         called = redacted(file)
-        with progress_bar(called):
-            made = digest(file, encoding=encoding, storage_options=storage_options)
+        with progress_bar(called) as progress:
+            made = digest(file, encoding=encoding, storage_options=storage_options, progress=progress)
         found.append({"file": called, "digest": made})
         if not as_json:
             click.echo(f"{made}  {printable(called)}")

@@ -4,7 +4,7 @@ Exit codes: 0 the file was written, 1 it could not be, 2 the command line is wro
 nothing is too.
 
 `--json` prints one object: files, out, nbytes, dropped (names), renamed (new keys by names), cast (names), copied
-(bytes that went from file to file without being looked at).
+(bytes that went from file to file without being looked at), verified.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ptfile.cli import text
 from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
 from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
+from ptfile.cli.progress import progress_bar
 from ptfile.editing.report import Edit
 from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
@@ -48,6 +49,7 @@ itself."""
     "--rename", multiple=True, metavar="REGEX=NEW", help="Replace the first match of a regular expression in keys."
 )
 @click.option("--cast", multiple=True, metavar="[PATTERN=]DTYPE", help="Floating point tensors of another dtype.")
+@click.option("--no-verify", is_flag=True, help="Do not read the new file again to compare it.")
 @click.option("--force", is_flag=True, help="Replace DST if it is there; it may be SRC.")
 @json_option
 @encoding_option
@@ -61,6 +63,7 @@ def command(
     drop: tuple[str, ...],
     rename: tuple[str, ...],
     cast: tuple[str, ...],
+    no_verify: bool,
     force: bool,
     as_json: bool,
     encoding: str,
@@ -72,17 +75,20 @@ def command(
     """
     check_new(dst, storage_options, force=force)
     try:
-        report = edit(
-            src,
-            dst,
-            root=root,
-            keep=keep,
-            drop=drop,
-            rename=dict(_rule(rule) for rule in rename),
-            cast=dict(_cast(each) for each in cast),
-            encoding=encoding,
-            storage_options=storage_options,
-        )
+        with progress_bar(dst) as progress:
+            report = edit(
+                src,
+                dst,
+                root=root,
+                keep=keep,
+                drop=drop,
+                rename=dict(_rule(rule) for rule in rename),
+                cast=dict(_cast(each) for each in cast),
+                encoding=encoding,
+                verify=not no_verify,
+                storage_options=storage_options,
+                progress=progress,
+            )
     except PtfileError:
         raise
     except ValueError as error:
@@ -119,7 +125,8 @@ def _cast(text: str) -> tuple[str, str]:
 def lines(report: Edit) -> Iterator[str]:
     """What people read."""
     copied = f", of which {text.size(report.copied)} as they were" if report.copied else ""
-    yield f"{report.out}: {text.size(report.nbytes)}{copied}"
+    checked = "verified" if report.verified else "not verified"
+    yield f"{report.out}: {text.size(report.nbytes)}{copied}, {checked}"
     if report.dropped:
         yield f"  dropped: {text.names(report.dropped, MOST)}"
     if report.renamed:

@@ -19,6 +19,7 @@ from ptfile.cli import text
 from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, tensor_names
 from ptfile.cli.lines import echo
 from ptfile.cli.printable import printable
+from ptfile.cli.progress import progress_bar
 from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
 
@@ -60,14 +61,16 @@ def command(
     if not is_stdout:
         check_new(out, storage_options, force=force)
     try:
-        report = extract(
-            file,
-            "" if name == ROOT else name,
-            sys.stdout.buffer if is_stdout else out,
-            dtype=dtype,
-            encoding=encoding,
-            storage_options=storage_options,
-        )
+        with progress_bar(file) as progress:
+            report = extract(
+                file,
+                "" if name == ROOT else name,
+                sys.stdout.buffer if is_stdout else out,
+                dtype=dtype,
+                encoding=encoding,
+                storage_options=storage_options,
+                progress=progress,
+            )
     except PtfileError:
         raise
     except ValueError as error:

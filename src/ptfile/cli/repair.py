@@ -42,8 +42,8 @@ def command(
     """
     check_new(out, storage_options, force=force)
     try:
-        with progress_bar(broken):
-            report = repair(broken, out, encoding=encoding, storage_options=storage_options)
+        with progress_bar(broken) as progress:
+            report = repair(broken, out, encoding=encoding, storage_options=storage_options, progress=progress)
     except PtfileError:
         raise
     except ValueError as error:  # OUT is BROKEN

@@ -74,8 +74,8 @@ def scanned(paths: Iterable[str], storage_options: StorageOptions = None) -> Ite
                 if not is_url(file) and not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116
                     yield file, "it is neither a file nor a folder"
                     continue
-                with progress_bar(redacted(file)):
-                    found = scan(file, storage_options=storage_options)
+                with progress_bar(redacted(file)) as progress:
+                    found = scan(file, storage_options=storage_options, progress=progress)
                 yield found
             except OSError as error:
                 yield redacted(file), error.strerror or str(error)

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,7 @@ import ptfile
 from ptfile._lazy import np
 from ptfile._selection import ROOT, SelectionError, select
 from ptfile._tree import parts
+from ptfile._types import Progress
 from ptfile.cli import text, to_json
 from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option, tensor_names
 from ptfile.cli.charts import columns
@@ -69,7 +69,6 @@ _LABEL = 10
 _FEW = 7
 """Elements of which nobody needs a histogram."""
 _OF_PARTS = (SparseTensor, SparseCompressedTensor, NestedTensor, JaggedTensor)
-Progress = Callable[[int, int], object]
 
 
 @click.command("show")

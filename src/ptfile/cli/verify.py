@@ -26,7 +26,8 @@ from typing import Any
 
 import click
 
-from ptfile._verify import Progress, Verification, verify
+from ptfile._types import Progress
+from ptfile._verify import Verification, verify
 from ptfile.cli import text, to_json
 from ptfile.cli.arguments import FILE, encoding_option, json_option, storage_option
 from ptfile.cli.lines import echo

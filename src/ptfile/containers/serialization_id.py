@@ -83,7 +83,7 @@ def name_hashes(names: Sequence[bytes]) -> _Hashes:
     """std::hash<std::string> of each name, shape (len(names),). Names of one length are hashed side by side."""
     hashes = np.empty(len(names), np.uint64)
     lengths = np.fromiter(map(len, names), np.intp, len(names))
-    for length in np.unique(lengths).tolist():
+    for length in sorted(set(lengths.tolist())):  # `np.unique` imports another part of numpy, which takes its time
         where = np.flatnonzero(lengths == length)
         text = b"".join([names[index] for index in where.tolist()])
         hashes[where] = _murmur(np.frombuffer(text, np.uint8).reshape(where.size, length))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from operator import itemgetter
+from typing import NamedTuple
 
 from ptfile.containers import zip_structs as zs
 from ptfile.errors import FormatError, LimitError, UnsupportedError
@@ -25,8 +25,6 @@ _DESCRIPTOR_MAX = zs.DESCRIPTOR64.size
 _MAX_GAP = zs.MAX16 + _DESCRIPTOR_MAX
 """Bytes between a payload and the next header that the directory cannot account for: a local extra field and a
 descriptor. `ZipReader.locate` accounts for them exactly."""
-
-_Row: TypeAlias = "tuple[int, int, int, int, int, int]"
 
 
 class Record(NamedTuple):
@@ -53,27 +51,7 @@ class Record(NamedTuple):
         return self.size >= zs.MAX32 or self.header_offset >= zs.MAX32
 
 
-class Records(Mapping[str, Record]):
-    """Records by name, in the order of their bytes in the file. Each Record is made when it is asked for: a hundred
-    thousand of them cost more than the directory they come from.
-    """
-
-    __slots__ = ("_rows",)
-
-    def __init__(self, rows: dict[str, _Row]) -> None:
-        self._rows = rows
-
-    def __getitem__(self, name: str) -> Record:
-        return Record(name, *self._rows[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._rows
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+_HEADER_OFFSET = itemgetter(Record._fields.index("header_offset"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +59,7 @@ class Directory:
     """The central directory of a file, checked."""
 
     records: Mapping[str, Record]
+    """By name, in the order of their bytes in the file."""
     offset: int
     """Where it begins, and the last record ends."""
     header_offsets: tuple[int, ...]
@@ -115,9 +94,10 @@ def read_directory(source: Source, limits: Limits) -> Directory:
         )
     data = bytes(source.read(end.directory_offset, end.directory_size))
     try:
-        names, rows = _parse(data, end.records)
-        header_offsets = _check_extents(names, rows, end.directory_offset)
-        return Directory(Records(_by_name(names, rows)), end.directory_offset, header_offsets)
+        records = _parse(data, end.records)
+        records.sort(key=_HEADER_OFFSET)
+        header_offsets = _check_extents(records, end.directory_offset)
+        return Directory(_by_name(records), end.directory_offset, header_offsets)
     except (FormatError, UnsupportedError) as error:
         error.file = source.name
         raise
@@ -205,11 +185,11 @@ def _agrees(end: zs.End, end64: zs.End) -> bool:
     )
 
 
-def _parse(data: bytes, count: int) -> tuple[list[str], list[_Row]]:
-    """Names and rows (the fields of Record behind the name) of a directory that must hold `count` of them."""
-    names: list[str] = []
-    rows: list[_Row] = []
+def _parse(data: bytes, count: int) -> list[Record]:
+    """The records of a directory that must hold `count` of them."""
+    records: list[Record] = []
     unpack, fixed, end = READ_CENTRAL.unpack_from, READ_CENTRAL.size, len(data)
+    new = tuple.__new__  # in half the time of the class itself
     at = 0
     try:
         for _ in range(count):
@@ -219,7 +199,7 @@ def _parse(data: bytes, count: int) -> tuple[list[str], list[_Row]]:
             name_at = at + fixed
             at = name_at + name_length + extra_length + comment
             if signature != zs.CENTRAL_SIGNATURE or at > end:
-                raise FormatError(f"record {len(names)} of the directory is damaged")
+                raise FormatError(f"record {len(records)} of the directory is damaged")
             raw = data[name_at : name_at + name_length]
             name = raw.decode("utf-8" if flags & zs.FLAG_UTF8 else "cp437")
             if extra_length or zs.MAX32 in (packed, size, offset):
@@ -231,17 +211,16 @@ def _parse(data: bytes, count: int) -> tuple[list[str], list[_Row]]:
                 raise FormatError("it is marked as a folder but has content", record=name)
             if method == zs.STORED and packed != size:
                 raise FormatError(f"{size} bytes are said to be stored in {packed}", record=name)
-            names.append(name)
-            rows.append((flags, method, crc, packed, size, offset))
+            records.append(new(Record, (name, flags, method, crc, packed, size, offset)))
     except struct.error as error:
         raise FormatError(
-            f"record {len(names)} of {count} in the directory is damaged, or the directory ends before it"
+            f"record {len(records)} of {count} in the directory is damaged, or the directory ends before it"
         ) from error
     except UnicodeDecodeError as error:
-        raise FormatError(f"the name of record {len(names)} in the directory is no UTF-8") from error
+        raise FormatError(f"the name of record {len(records)} in the directory is no UTF-8") from error
     if at != end:
         raise FormatError(f"the directory goes on for {end - at} bytes after its {count} records")
-    return names, rows
+    return records
 
 
 def _widen(extra: bytes, packed: int, size: int, offset: int, disk: int) -> tuple[int, int, int, int]:
@@ -272,48 +251,44 @@ def _unsupported(name: str, flags: int, method: int) -> UnsupportedError:
     return UnsupportedError(f"its flags {flags:#06x} ask for more than reading", fix="Zip the file again", record=name)
 
 
-def _check_extents(names: list[str], rows: list[_Row], directory_offset: int) -> tuple[int, ...]:
-    """The header offsets in rising order. Raises FormatError unless the records can fill the file up to the
-    directory, one behind the other, with room for nothing else.
+def _check_extents(records: list[Record], directory_offset: int) -> tuple[int, ...]:
+    """The header offsets of records in the order of these. Raises FormatError unless the records can fill the file up
+    to the directory, one behind the other, with room for nothing else.
     """
     # A name in cp437 has as many bytes as characters; no need to be exact for the others: `locate` is.
     fixed = zs.LOCAL.size
-    extents = [
-        (offset, offset + fixed + len(name) + packed, name)
-        for name, (_, _, _, packed, _, offset) in zip(names, rows, strict=True)
-    ]
-    extents.sort()
-    if (extents[0][0] if extents else directory_offset) != 0:
+    offsets = [*map(_HEADER_OFFSET, records), directory_offset]
+    if offsets[0] != 0:
         raise FormatError("bytes stand before the first record", offset=0)
-    extents.append((directory_offset, directory_offset, ""))
-    for (_, end, name), (next_offset, _, next_name) in pairwise(extents):
-        if end > next_offset:
-            behind = f"record {next_name!r}" if next_name else "the directory"
-            raise FormatError(f"it reaches {end - next_offset} bytes into {behind}", record=name)
-        if next_offset - end > _MAX_GAP + 3 * len(name):
+    for number, (name, _, _, _, packed, _, offset) in enumerate(records, 1):
+        gap = offsets[number] - offset - fixed - len(name) - packed
+        if gap < 0:
+            behind = f"record {records[number].name!r}" if number < len(records) else "the directory"
+            raise FormatError(f"it reaches {-gap} bytes into {behind}", record=name)
+        if gap > _MAX_GAP and gap > _MAX_GAP + 3 * len(name):
             raise FormatError("bytes that belong to no record stand behind it", record=name)
-    return tuple([offset for offset, _, _ in extents[:-1]])
+    return tuple(offsets[:-1])
 
 
-def _by_name(names: list[str], rows: list[_Row]) -> dict[str, _Row]:
-    """Rows by name in file order, without folders. Raises FormatError for names that different readers would take
-    for different records.
+def _by_name(records: list[Record]) -> dict[str, Record]:
+    """Records by name, without folders. Raises FormatError for names that different readers would take for different
+    records.
     """
+    names = [record.name for record in records]
     together = "\n".join(names)
     if "\0" in together or "\\" in together or "" in names:
         bad = next(name for name in names if not name or "\0" in name or "\\" in name)
         raise FormatError(f"a record's name {bad[:80]!r} is empty or has a NUL or a backslash in it")
-    if len({name.lower() for name in names}) != len(names):
+    if len(set(map(str.lower, names))) != len(names):
         seen: set[str] = set()
         twice = next(name for name in names if name.lower() in seen or seen.add(name.lower()))  # type: ignore[func-returns-value]
         raise FormatError(
             "two records have this name, or one that differs in case only: PyTorch takes one, other tools another",
             record=twice,
         )
-    by_name = {}
-    for name, row in sorted(zip(names, rows, strict=True), key=lambda pair: pair[1][5]):
-        if not name.endswith("/"):
-            by_name[name] = row
-        elif row[4]:
-            raise FormatError("it is named as a folder but has content", record=name)
+    by_name = dict(zip(names, records, strict=True))
+    if "/\n" in f"{together}\n":
+        for name in [name for name in names if name.endswith("/")]:
+            if by_name.pop(name).size:
+                raise FormatError("it is named as a folder but has content", record=name)
     return by_name

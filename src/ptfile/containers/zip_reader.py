@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
 
@@ -20,6 +20,7 @@ from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.containers.pieces import PIECE, Pieces
 from ptfile.containers.zip_directory import Record, read_directory
+from ptfile.containers.zip_rows import Rows, read_rows
 from ptfile.containers.zip_runs import HEADER_SIZE, SMALL, Runs, payloads
 from ptfile.containers.zip_small import read_small
 from ptfile.errors import FormatError, LimitError, PtfileError
@@ -172,6 +173,14 @@ class ZipReader:
             self._place(error, record)
             raise
 
+    def read_rows(self, records: Sequence[Record]) -> Rows:
+        """The contents of many records in the order of the file, each an array of its own; None of those that have to
+        be read one by one, and of those with a wrong CRC.
+        """
+        if self._runs is None:
+            return [None] * len(records)
+        return read_rows(self._source, self._directory, records)
+
     def threads_for(self, record: Record) -> int:
         """How many threads read it fastest."""
         worth_it = record.size >= LARGE and record.method == zs.STORED and isinstance(self._source, ConcurrentSource)
@@ -207,11 +216,11 @@ class ZipReader:
             self._place(error, record)
             raise
 
-    def check(self, record: Record) -> None:
-        """Read a record a piece at a time for its checksum, if it has one. Raises as `read` does."""
+    def check(self, record: Record, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Read a record a piece at a time for its checksum, if it has one, and tell of each. Raises as `read` does."""
         if record.crc or record.method != zs.STORED:
-            for _ in self.pieces(record):
-                pass
+            for piece in self.pieces(record):
+                advance(len(piece))
         else:
             self.locate(record)
 

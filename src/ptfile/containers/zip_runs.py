@@ -103,13 +103,12 @@ def payloads(
     begins. ends: where in the file each record ends. A place is given for a stored record of some bytes whose header is
     as PyTorch writes it, with the record's name, and which ends with its descriptor where it should.
     """
-    names = "".join([record.name for record in records])
+    each_name, _, each_method, _, _, each_size, each_offset = zip(*records, strict=True)
+    names = "".join(each_name)
     if not names.isascii():
         return [-1] * len(records)
-    lengths = np.fromiter((len(record.name) for record in records), np.int64, len(records))
-    sizes = np.fromiter((record.size for record in records), np.int64, len(records))
-    methods = np.fromiter((record.method for record in records), np.int64, len(records))
-    offsets = np.fromiter((record.header_offset for record in records), np.int64, len(records))
+    lengths = np.fromiter(map(len, each_name), np.int64, len(records))
+    sizes, methods, offsets = np.array(each_size), np.array(each_method), np.array(each_offset)
     behind = heads + zs.LOCAL.size
     headers = _structures(data, heads, _HEADER)
     # Of the names, all letters at once: where each is in the data, one name behind the other.

@@ -7,7 +7,7 @@ its checksum. Nothing found here is true before its checksum is: the callers see
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -150,11 +150,16 @@ def described(source: Source, payload: int, size: int) -> int | None:
     return None
 
 
-def crc_of(source: Source, offset: int, length: int) -> int:
-    """CRC-32 of a run of bytes, which is read in pieces. Raises FormatError where the source ends before it does."""
+def crc_of(source: Source, offset: int, length: int, advance: Callable[[int], None] = lambda _: None) -> int:
+    """CRC-32 of a run of bytes, which is read in pieces. Raises FormatError where the source ends before it does.
+
+    advance: gets how many further bytes have been read.
+    """
     crc = 0
     for start in range(offset, offset + length, _PIECE):
-        crc = isal_zlib.crc32(source.read(start, min(_PIECE, offset + length - start)), crc)
+        piece = source.read(start, min(_PIECE, offset + length - start))
+        crc = isal_zlib.crc32(piece, crc)
+        advance(len(piece))
     return crc
 
 

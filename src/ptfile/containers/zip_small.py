@@ -82,4 +82,4 @@ def _checked(raw: list[bytes]) -> list[str] | None:
     together = b"\n".join(raw).decode("ascii")
     names = together.lower().split("\n")
     odd = "\0" in together or "\\" in together or "" in names or "/\n" in f"{together}\n"
-    return None if odd or len(set(names)) != len(raw) else together.split("\n")
+    return together.split("\n") if not odd and len(raw) == len(names) == len(set(names)) else None

@@ -7,12 +7,13 @@ back to (sizes and CRCs follow each payload), so any sink will do.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from isal import isal_zlib
 
+from ptfile._collector import paused_collector
 from ptfile._types import Buffer
 from ptfile.containers import zip_structs as zs
 from ptfile.sinks.base import CopyingSink, Sink
@@ -76,7 +77,10 @@ def plan(root: str, records: Sequence[tuple[str, int]], *, alignment: int = zs.A
     if alignment < 1:
         raise ValueError(f"alignment is {alignment}: it must be 1 or more")
     # Programs save checkpoints of the same few records again and again.
-    return _plan_few(root, tuple(records), alignment) if len(records) <= _FEW else _plan(root, records, alignment)
+    if len(records) <= _FEW:
+        return _plan_few(root, tuple(records), alignment)
+    with paused_collector():
+        return _plan(root, records, alignment)
 
 
 def _plan(root: str, records: Sequence[tuple[str, int]], alignment: int) -> Layout:
@@ -185,8 +189,10 @@ class ZipWriter:
         """Whether there is `copy`."""
         return isinstance(self._sink, CopyingSink)
 
-    def copy(self, file: int, offset: int, crc: int) -> None:
+    def copy(self, file: int, offset: int, crc: int, advance: Callable[[int], None] = lambda _: None) -> None:
         """Write the next record from the bytes of an open file, whose CRC is taken on trust.
+
+        advance: gets how many further bytes have been written.
 
         Raises OSError, and EOFError if the file has not as many bytes.
         """
@@ -194,7 +200,7 @@ class ZipWriter:
         record = self._next()
         self._gather(record.header)
         self._flush()
-        self._sink.copy_from(file, offset, record.size)
+        self._sink.copy_from(file, offset, record.size, advance)
         if record.size:
             self._gather(zs.descriptor(crc, record.size, zip64=record.zip64))
         self._checksums.append(crc)

@@ -151,7 +151,7 @@ def _view(tensor: Tensor, spot: Place) -> list[Any]:
     stride = tensor.stride()
     # The stride of a dimension of one element is nobody's business, but in the file.
     is_usual = not tensor.is_contiguous() or stride == strides.contiguous(tensor.shape)
-    if spot.is_entry and (is_usual or tensor.is_conj() or tensor.is_neg()):
+    if spot.is_entry and (is_usual or spot.entry.is_packed):
         return []
     return [tensor.dtype.name, spot.offset, list(tensor.shape), list(stride)]
 
@@ -159,8 +159,7 @@ def _view(tensor: Tensor, spot: Place) -> list[Any]:
 def _said_of(block: Any) -> list[Any]:
     parts = []
     for entry in block.entries:
-        flagged = entry.tensor.is_conj() or entry.tensor.is_neg()
-        stride = [] if entry.tensor.is_contiguous() or flagged else [list(entry.tensor.stride())]
+        stride = [] if entry.tensor.is_contiguous() or entry.is_packed else [list(entry.tensor.stride())]
         parts.append([entry.name, entry.start, *stride])
     return [block.nbytes, block.device, parts]
 

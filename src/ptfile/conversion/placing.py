@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ptfile.conversion.composing import warranted
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.elements import element_bytes
@@ -41,6 +42,8 @@ class Entry:
     start: int
     """Where its first element is in its block, in bytes."""
     name: str = ""
+    is_packed: bool = False
+    """Whether it comes back row by row, in a storage of its own, however it lies in this one."""
     nbytes: int = field(init=False)
     run: Run | None = field(init=False)
     """The run of bytes of the storage that are just the elements as they are written; None if there is no such."""
@@ -138,8 +141,8 @@ def place(tensors: Iterable[Tensor]) -> list[Place]:
 
 
 def _alone(tensor: Tensor) -> Place:
-    """The place of the only tensor that has these bytes."""
-    entry = Entry(tensor, 0)
+    """The place of a tensor that is to be the only one that has these bytes."""
+    entry = Entry(tensor, 0, is_packed=not tensor.is_contiguous() or tensor.is_conj() or tensor.is_neg())
     return Place(Block(entry.nbytes, tensor.device, [entry]), entry, 0, is_entry=True)
 
 
@@ -155,6 +158,9 @@ def _placed(tensors: list[Tensor]) -> Iterator[tuple[View, Place]]:
         block = Block(min(stop, storage.nbytes()) - start, storage.device)
         entries = {view_of(tensor): Entry(tensor, reached(tensor)[0] - start) for tensor in _chosen(together)}
         block.entries.extend(entries.values())
+        if block.nbytes > warranted(sum(entry.nbytes for entry in block.entries)):
+            yield from ((view_of(tensor), _alone(tensor)) for tensor in together)
+            continue
         for tensor in together:
             view = view_of(tensor)
             offset = tensor.storage_offset() - start // tensor.itemsize

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 Format: TypeAlias = Literal["pt", "safetensors", "npz"]
-Progress: TypeAlias = "Callable[[int, int], None]"
-"""Is told how many bytes are done, and how many there are to do."""
 
 SUFFIXES: Mapping[str, Format] = MappingProxyType(
     {".pt": "pt", ".pth": "pt", ".bin": "pt", ".ckpt": "pt", ".safetensors": "safetensors", ".npz": "npz"}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ptfile.conversion import values
+from ptfile.conversion.composing import Composed, Kept, Part, clusters_of, warranted
 from ptfile.conversion.describing import NAMESPACES, VERSION
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, brief
 from ptfile.limits import Limits
@@ -24,12 +24,9 @@ from ptfile.tensors import dtypes, strides
 from ptfile.tensors.constants import Device
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.parameter import Parameter
-from ptfile.tensors.storage import Bytes, Storage
-from ptfile.tensors.tensor import EXPANDED_COPY, Tensor
+from ptfile.tensors.storage import Storage
+from ptfile.tensors.tensor import Tensor
 
-_PIECE = 1 << 20
-_GAPS = 16
-"""How many times the bytes of all tensors the storages may have that are made of them: views may skip bytes."""
 _UNFINISHED: Any = object()
 _KEY_KINDS = frozenset({bool, bytes, complex, DType, Device, float, int, str, type(None)})
 
@@ -63,73 +60,23 @@ def restore(note: Any, tensors: Mapping[str, Tensor], limits: Limits) -> Any:
 # storages
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A tensor of the file in a storage that is made of several."""
-
-    tensor: Tensor
-    start: int
-    """Bytes."""
-    stride: tuple[int, ...]
-
-    @property
-    def is_run(self) -> bool:
-        return strides.is_contiguous(self.tensor.shape, self.stride)
-
-
-@dataclass(frozen=True, slots=True)
-class _Composed:
-    """A storage that is made of several tensors of the file, or of one whose elements do not lie row by row."""
-
-    nbytes: int
-    parts: tuple[_Piece, ...]
-    offset: int = 0
-    crc: None = None
-
-    def range(self, start: int, stop: int) -> Bytes:
-        """The bytes from `start` to `stop`."""
-        if not all(part.is_run for part in self.parts):
-            return self._whole()[start:stop]
-        made = np.zeros(stop - start, np.uint8)
-        for part in self.parts:
-            first, last = max(start, part.start), min(stop, part.start + part.tensor.nbytes)
-            if first < last:
-                place = part.tensor.storage_offset() * part.tensor.itemsize - part.start
-                made[first - start : last - start] = part.tensor.untyped_storage().peek(first + place, last + place)
-        return made
-
-    def pieces(self) -> Iterator[Bytes]:
-        step = _PIECE if all(part.is_run for part in self.parts) else max(self.nbytes, 1)
-        return (self.range(start, min(start + step, self.nbytes)) for start in range(0, self.nbytes, step))
-
-    def _whole(self) -> Bytes:
-        whole = Storage(np.zeros(self.nbytes, np.uint8))
-        for part in self.parts:
-            tensor = part.tensor
-            own = Storage(tensor.untyped_storage().peek(0, tensor.untyped_storage().nbytes()))
-            elements = Tensor(own, tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride()).raw_array()
-            offset = part.start // tensor.itemsize
-            Tensor(whole, tensor.dtype, offset, tensor.shape, part.stride).raw_array()[...] = elements
-        return whole.data
-
-
 def _views(said: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that the list of storages names, as views of those storages."""
     views: dict[str, Tensor] = {}
-    allowed = EXPANDED_COPY + _GAPS * sum(tensor.nbytes for tensor in tensors.values())
+    kept = Kept()
     for each in _list(said):
         nbytes, device, parts = _typed(each, int, str, list)
         if device == "meta":
             raise FormatError("ptfile's note has tensors with elements on the meta device, where there are none")
-        if nbytes < 0 or nbytes > allowed:
-            problem = "the storages in ptfile's note are much larger than the tensors that they are made of"
-            raise LimitError(problem, limit="storages", allowed=allowed, actual=nbytes)
-        allowed -= nbytes
         pieces = [_piece(part, tensors) for part in parts]
         names = [part[0] for part in parts]
         if not pieces or len(set(names)) < len(names) or views.keys() & set(names):
             raise FormatError("ptfile's note has a tensor in two storages, or a storage without any")
-        storage = _storage(nbytes, sys.intern(device), pieces)
+        allowed = warranted(sum(piece.tensor.nbytes for piece in pieces))
+        if nbytes < 0 or nbytes > allowed:
+            problem = "a storage in ptfile's note is much larger than the tensors that it is made of"
+            raise LimitError(problem, limit="storages", allowed=allowed, actual=nbytes)
+        storage = _storage(nbytes, sys.intern(device), pieces, kept)
         for name, piece in zip(names, pieces, strict=True):
             tensor = piece.tensor
             offset, rest = divmod(piece.start, tensor.itemsize)
@@ -139,20 +86,20 @@ def _views(said: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return views
 
 
-def _storage(nbytes: int, device: str, pieces: list[_Piece]) -> Storage:
+def _storage(nbytes: int, device: str, pieces: list[Part], kept: Kept) -> Storage:
     first = pieces[0]
-    if len(pieces) == 1 and first.is_run and first.tensor.is_contiguous() and first.tensor.nbytes == nbytes:
+    if len(pieces) == 1 and first.is_run and first.tensor.nbytes == nbytes:
         storage = first.tensor.untyped_storage()
         if first.start == 0 and storage.nbytes() == nbytes:
             storage.device = device
             return storage
-    composed = _Composed(nbytes, tuple(pieces))
+    composed = Composed(nbytes, clusters_of(pieces), kept)
     return Storage.deferred(
         nbytes, lambda: composed.range(0, nbytes), device, fetch_range=composed.range, origin=composed
     )
 
 
-def _piece(said: Any, tensors: Mapping[str, Tensor]) -> _Piece:
+def _piece(said: Any, tensors: Mapping[str, Tensor]) -> Part:
     said = _list(said)
     kinds = (str, int, list) if len(said) == 3 else (str, int)
     name, start, *stride = _typed(said, *kinds)
@@ -160,7 +107,7 @@ def _piece(said: Any, tensors: Mapping[str, Tensor]) -> _Piece:
     shown = _ints(stride[0]) if stride else strides.contiguous(tensor.shape)
     if len(shown) != tensor.ndim:
         raise TensorError(f"the tensor {name[:80]!r} of {tensor.ndim} dimensions has {len(shown)} strides")
-    return _Piece(tensor, start, shown)
+    return Part(tensor, start, shown)
 
 
 # the tree
@@ -179,6 +126,8 @@ class _Maker:
             lambda kind: kind in _KEY_KINDS or issubclass(kind, np.generic), sys.getsizeof, limits.shared
         )
         self._shown = 0
+        self._allowed = warranted(sum(tensor.nbytes for tensor in tensors.values()))
+        """Bytes that all arrays may have."""
         self.used: set[str] = set(views)
 
     def make(self, said: Any) -> Any:
@@ -287,10 +236,9 @@ class _Maker:
         if options.get("order", "F") != "F":
             raise FormatError("an array in ptfile's note has an order that is none")
         self._shown += tensor.nbytes
-        allowed = EXPANDED_COPY + _GAPS * sum(each.nbytes for each in self._tensors.values())
-        if self._shown > allowed:
+        if self._shown > self._allowed:
             problem = "ptfile's note makes arrays of the same bytes again and again"
-            raise LimitError(problem, limit="shown_again", allowed=allowed, actual=self._shown)
+            raise LimitError(problem, limit="shown_again", allowed=self._allowed, actual=self._shown)
         made = np.array(tensor.numpy(), order="F" if "order" in options else "C")
         self._met.append(made)
         return made

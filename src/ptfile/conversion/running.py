@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptfile._collector import paused_collector
-from ptfile._types import Path, Readable
+from ptfile._types import Path, Progress, Readable
 from ptfile.conversion import npz_format, safetensors_format
-from ptfile.conversion.checking import Watch, compare
+from ptfile.conversion.checking import StorageSums, Sums, Watch, is_as_expected
 from ptfile.conversion.describing import describe
 from ptfile.conversion.reading import read_tree
-from ptfile.conversion.report import SUFFIXES, Conversion, Format, Progress
+from ptfile.conversion.report import SUFFIXES, Conversion, Format
 from ptfile.conversion.restoring import restore
 from ptfile.errors import located
 from ptfile.formats.streamed import StreamedStorages, streamed_save
 from ptfile.limits import Limits
 from ptfile.machine.vm import Python2Text
-from ptfile.sinks import FileSink, Sink, open_sink
-from ptfile.sources import LocalSource, open_source
+from ptfile.sinks import Sink, open_sink
+from ptfile.sources import open_source
 from ptfile.stores.urls import StorageOptions
 
 
@@ -55,16 +55,11 @@ def run(job: Job, progress: Progress | None) -> Conversion:
     ):
         opened = read_tree(source, job.limits, job.text)
         prepared = _prepare(opened.root, target, job, watch)
-        watch.total = prepared.nbytes * (2 if job.verify else 1)
         with open_sink(job.dst, small_pages=True, storage_options=job.storage_options) as sink:
+            watch.expect(prepared.nbytes, sink)
             prepared.write(sink)
-            again = sink.unfinished if job.verify and isinstance(sink, FileSink) else None
-            if again is not None:
-                with LocalSource(again) as written, located(file=out):
-                    written.name = out  # as it will be called; a temporary name would be no use in an error
-                    found = read_tree(written, job.limits, job.text)
-                    compare(prepared.expected(), found, watch, written.size)
-        watch.finish()
+            verified = is_as_expected(sink, out, prepared.expected, watch, job.limits, job.text, of=prepared.of)
+        watch.counter.finish()
         return Conversion(
             file=source.name,
             format=opened.format,
@@ -74,7 +69,7 @@ def run(job: Job, progress: Progress | None) -> Conversion:
             left_out=tuple(prepared.left_out),
             unkept=opened.unkept,
             unreached=prepared.unreached,
-            verified=again is not None,
+            verified=verified,
         )
 
 
@@ -96,12 +91,14 @@ class _Prepared:
     """The tree that the file has to give again."""
     left_out: Sequence[str] = ()
     unreached: int = 0
+    of: type[Sums] = Sums
+    """What its tensors are compared by."""
 
 
 def _prepare(root: Any, target: Format, job: Job, watch: Watch) -> _Prepared:
     if target == "pt":
         save = streamed_save(root, job.dst, StreamedStorages(watch.feed))
-        return _Prepared(save.nbytes, save.write, lambda: root)
+        return _Prepared(save.nbytes, save.write, lambda: root, of=StorageSums)
     other = safetensors_format if target == "safetensors" else npz_format
     described = describe(
         root,

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ptfile._collector import paused_collector
+from ptfile._progress import Counter
 from ptfile._selection import SelectionError, unknown
 from ptfile._tree import named
-from ptfile._types import Path, Readable, Writable
+from ptfile._types import Path, Progress, Readable, Writable
 from ptfile.conversion.npz_format import npy_head
 from ptfile.conversion.placing import Entry
 from ptfile.conversion.reading import read_tree
@@ -34,6 +35,7 @@ def run(
     text: Python2Text,
     limits: Limits,
     storage_options: StorageOptions,
+    progress: Progress | None,
 ) -> tuple[Tensor, int]:
     """The tensor that was written, and the bytes of the file. Raises as `extract` says."""
     target = None if dtype is None else floating_dtype(dtype)
@@ -47,11 +49,14 @@ def run(
                 raise ValueError(message)
             tensor = as_dtype(tensor, target)
         head = npy_head(tensor)
+        counter = Counter(progress, len(head) + tensor.nbytes)
         with sink:
-            sink.expect(len(head) + tensor.nbytes)
+            sink.expect(counter.total)
             sink.write(head)
             for piece in Entry(tensor, 0).pieces():
                 sink.write(piece.data)
+                counter.advance(piece.nbytes)
+        counter.finish()
     return tensor, len(head) + tensor.nbytes
 
 

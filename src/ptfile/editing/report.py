@@ -24,3 +24,5 @@ class Edit:
     """Names of the tensors that are of another dtype."""
     copied: int
     """Bytes of tensors that went from file to file without being looked at."""
+    verified: bool
+    """Whether it was read again and says the same."""

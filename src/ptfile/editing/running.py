@@ -14,6 +14,7 @@ from ptfile._collector import paused_collector
 from ptfile._selection import SelectionError, unknown
 from ptfile._tree import walk
 from ptfile._types import Path
+from ptfile.conversion.checking import StorageSums, Watch, is_as_expected
 from ptfile.conversion.reading import read_tree
 from ptfile.conversion.report import SUFFIXES
 from ptfile.editing.casting import cast as cast_tensors
@@ -21,7 +22,7 @@ from ptfile.editing.casting import floating_dtype
 from ptfile.editing.changes import apply, merge, new_keys, not_to_keep, to_drop
 from ptfile.editing.places import Place, described, places
 from ptfile.editing.report import Edit
-from ptfile.errors import UnsupportedError, located
+from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.streamed import CopiedStorages, streamed_save
 from ptfile.limits import Limits
 from ptfile.machine.inert import InertRecord
@@ -51,6 +52,7 @@ def run(
     text: Python2Text,
     limits: Limits,
     storage_options: StorageOptions,
+    watch: Watch,
 ) -> Edit:
     """Do it. Raises as `edit` says."""
     target = os.fspath(dst)
@@ -68,11 +70,18 @@ def run(
         files = tuple(name for name, _ in trees)
         with located(file=", ".join(files)):
             value, done = _changed(trees, changes, wanted, limits)
-            storages = CopiedStorages()
+            storages = CopiedStorages(watch.feed, seen=watch.note, advance=watch.counter.advance)
             prepared = streamed_save(value, dst, storages)
         with open_sink(dst, storage_options=storage_options) as sink:
+            watch.expect(prepared.nbytes, sink)
             prepared.write(sink)
-    return Edit(files=files, out=target, nbytes=prepared.nbytes, copied=storages.copied, **done)
+            try:
+                verified = is_as_expected(sink, target, lambda: value, watch, limits, text, of=StorageSums)
+            except FormatError:
+                storages.check_copied()  # the source may be what is damaged: then that is to be said
+                raise
+        watch.counter.finish()
+    return Edit(files=files, out=target, nbytes=prepared.nbytes, copied=storages.copied, verified=verified, **done)
 
 
 def _below(value: Any, name: str, limits: Limits) -> Any:

@@ -121,21 +121,26 @@ class Feed:
 MakeFeed: TypeAlias = "Callable[[Sequence[Part]], Feed]"
 
 
-def sums(storages: Iterable[Storage]) -> Iterator[Callable[[], list[tuple[Storage, int]]]]:
-    """What gives the CRC-32 of all bytes of each storage, as functions for several threads."""
+def sums(
+    storages: Iterable[Storage], advance: Callable[[int], None] = lambda _: None
+) -> Iterator[Callable[[], list[tuple[Storage, int]]]]:
+    """What gives the CRC-32 of all bytes of each storage, as functions for several threads.
+
+    advance: how many further bytes have been read, by any of them.
+    """
     for group in _groups([Whole(storage) for storage in storages]):
-        yield partial(_sums, group)
+        yield partial(_sums, group, advance)
 
 
-def _sums(group: Sequence[Part]) -> list[tuple[Storage, int]]:
+def _sums(group: Sequence[Part], advance: Callable[[int], None]) -> list[tuple[Storage, int]]:
     found: list[tuple[Storage, int]] = []
 
     def seen(part: Part, crc: int) -> None:
         if part.whole is not None:
             found.append((part.whole, crc))
 
-    for _ in _read(group, seen):
-        pass
+    for batch in _read(group, seen):
+        advance(sum([piece.nbytes for piece in batch]))
     return found
 
 

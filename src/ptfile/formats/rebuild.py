@@ -28,7 +28,7 @@ from ptfile.formats.storages import STORAGE_CLASSES, UNTYPED_STORAGE, SavedStora
 from ptfile.machine.names import Global, InertName
 from ptfile.machine.plain import PlainTensors, Strided
 from ptfile.machine.policy import Meaning, TypeRules
-from ptfile.machine.proof import Role
+from ptfile.machine.proof_memo import Role
 from ptfile.tensors.create import empty_meta, tensor
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.nested import WrapperTensor

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -18,7 +17,7 @@ from ptfile._lazy import np
 from ptfile.errors import FormatError, LimitError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.ranges import Ranges, check_little_endian_machine
-from ptfile.formats.storages import UNTYPED_STORAGE, LoadedStorages, MapLocation
+from ptfile.formats.storages import MapLocation, place
 from ptfile.formats.zip_records import read_json
 from ptfile.limits import Limits
 from ptfile.sources import DistantSource, Source, announce
@@ -59,19 +58,15 @@ CODES: Mapping[str, DType] = {
 """In the order in which the library puts the tensors of a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A tensor, as the header describes it."""
+class _Entry(NamedTuple):
+    """A tensor, as the header describes it. (A tuple: there may be a hundred thousand.)"""
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     offset: int
     """Of its first byte, from the start of the file."""
-
-    @property
-    def nbytes(self) -> int:
-        return strides.numel(self.shape) * self.dtype.itemsize
+    nbytes: int
 
 
 class _Elements(NamedTuple):
@@ -125,11 +120,10 @@ class SafetensorsReader:
 
     def load(self, runner: PickleRunner, map_location: MapLocation) -> dict[str, Tensor]:  # noqa: ARG002  (no pickle)
         """The tensors, with storages that have read nothing yet."""
-        storages = LoadedStorages(self._make, map_location)
         loaded = {}
         with located(file=self._source.name):
-            for number, entry in enumerate(self._entries):
-                storage: Any = storages.load(("storage", UNTYPED_STORAGE, str(number), "cpu", entry.nbytes))
+            for entry in self._entries:
+                storage = place(self._make(entry), "cpu", map_location)
                 loaded[entry.name] = Tensor(storage, entry.dtype, 0, entry.shape, strides.contiguous(entry.shape))
         return loaded
 
@@ -151,10 +145,12 @@ class SafetensorsReader:
         """The file's `__metadata__`."""
         return dict(self._metadata)
 
-    def _make(self, key: str, nbytes: int, _: DType | None) -> Storage:
-        elements = _Elements(self._source, self._ranges, self._entries[int(key)])
+    def _make(self, entry: _Entry) -> Storage:
+        elements = _Elements(self._source, self._ranges, entry)
         ahead = elements.will_read if self._is_distant else None
-        storage = Storage.deferred(nbytes, elements.read, fetch_range=elements.range, will_read=ahead, origin=elements)
+        storage = Storage.deferred(
+            entry.nbytes, elements.read, fetch_range=elements.range, will_read=ahead, origin=elements
+        )
         self._storages.append(storage)
         return storage
 
@@ -221,8 +217,8 @@ def _entries(file: Any, offset: int, size: int) -> Iterator[_Entry]:
             if not shape or shape[-1] % 2:
                 raise UnsupportedError(f"{name[:80]}: rows that end in the middle of a byte")
             shape = (*shape[:-1], shape[-1] // 2)
-        entry = _Entry(name, dtype, shape, offset)
-        yield entry
-        offset += entry.nbytes
+        nbytes = strides.numel(shape) * dtype.itemsize
+        yield _Entry(name, dtype, shape, offset, nbytes)
+        offset += nbytes
     if offset != size:
         raise FormatError(f"its tensors end at byte {offset} of {size}")

@@ -6,7 +6,7 @@ known as soon as that record is intact, however much is missing behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -180,21 +180,24 @@ class BrokenZip:
 
     # the storages
 
-    def resolve(self) -> None:
-        """Find the bytes of all storages, and check them: everything is read once, in the order of the file."""
+    def resolve(self, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Find the bytes of all storages, and check them: everything is read once, in the order of the file.
+
+        advance: gets how many further bytes have been read.
+        """
         placed = [f"{self.root}{storage.record}" in self.pieces for storage in self.storages.values()]
         last = max((number for number, is_there in enumerate(placed) if is_there), default=-1)
         for number, storage in enumerate(self.storages.values()):
             cut = self.fault is not None and number > last
             storage.problem = "the file ends before it" if cut else "its header is damaged or gone"
         for storage in sorted(self.storages.values(), key=self._place):
-            self._resolve(storage)
+            self._resolve(storage, advance)
 
     def _place(self, storage: SalvagedStorage) -> int:
         piece = self.pieces.get(f"{self.root}{storage.record}")
         return piece.header if piece else self.source.size
 
-    def _resolve(self, storage: SalvagedStorage) -> None:
+    def _resolve(self, storage: SalvagedStorage, advance: Callable[[int], None]) -> None:
         piece, size = self.pieces.get(f"{self.root}{storage.record}"), storage.nbytes
         if piece is None:
             return
@@ -206,13 +209,13 @@ class BrokenZip:
             for payload in piece.payloads:
                 storage.payload = payload
                 try:
-                    storage.crc, storage.problem = self._check(piece, payload, size)
+                    storage.crc, storage.problem = self._check(piece, payload, size, advance)
                 except OSError as error:  # a disk that is failing gives what it can
                     storage.problem = f"it cannot be read: {error.strerror or error}"
                 if not storage.problem:
                     return
 
-    def _check(self, piece: Piece, payload: int, size: int) -> tuple[int | None, str]:
+    def _check(self, piece: Piece, payload: int, size: int, advance: Callable[[int], None]) -> tuple[int | None, str]:
         """The checksum of a storage whose bytes begin at `payload`, and what is wrong with them."""
         end = self.source.size
         if payload + size > end:
@@ -220,7 +223,7 @@ class BrokenZip:
         crc = zsv.described(self.source, payload, size) if piece.crc is None else piece.crc
         if crc is None and payload + size + zs.DESCRIPTOR.size <= end:
             return None, "what follows it is damaged, and its checksum was there" + self._zeros(payload, size)
-        if crc and crc != zsv.crc_of(self.source, payload, size):
+        if crc and crc != zsv.crc_of(self.source, payload, size, advance):
             return crc, "its checksum is wrong" + self._zeros(payload, size)
         return crc, ""
 

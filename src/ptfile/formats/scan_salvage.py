@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 
 from ptfile.containers import zip_structs as zs
@@ -25,13 +25,13 @@ _WHOLE = 16
 _RAW_DEFLATE = -15
 
 
-def zips_in(source: Source, limits: Limits) -> Iterator[tuple[int, ZipReader]]:
+def zips_in(source: Source, limits: Limits, tell: Callable[[int], None]) -> Iterator[tuple[int, ZipReader]]:
     """The zip files that stand one behind the other from the start on, as far as they are sound, and where each begins.
 
-    Distributed checkpoints are files like that.
+    Distributed checkpoints are files like that. tell: is told up to where it was looked.
     """
     start, tries = 0, 0
-    for at in _positions(source, zs.END_SIGNATURE, 0):
+    for at in _positions(source, zs.END_SIGNATURE, 0, tell):
         end = at + zs.END.size
         if at < start or end > source.size:
             continue
@@ -59,12 +59,13 @@ def ends_as_zip(source: Source) -> bool:
     return at + zs.END.size + comment == len(tail)
 
 
-def headers_in(source: Source, start: int) -> Iterator[tuple[int, int]]:
+def headers_in(source: Source, start: int, tell: Callable[[int], None]) -> Iterator[tuple[int, int]]:
     """The places of what may be headers of records, from `start` on, and how many bytes of each are worth looking at.
 
     A header may be a lie inside of a record, so the first few get all the rest; if all did, it would take too long.
+    tell: is told up to where it was looked.
     """
-    places = [*islice(_positions(source, zs.LOCAL_SIGNATURE, start), MOST_HEADERS), source.size]
+    places = [*islice(_positions(source, zs.LOCAL_SIGNATURE, start, tell), MOST_HEADERS), source.size]
     for number, (offset, following) in enumerate(pairwise(places)):
         yield offset, source.size if number < _WHOLE else following - offset
 
@@ -106,7 +107,7 @@ def inflated(source: Source, start: int, length: int, most: int) -> bytes:
     return bytes(content)
 
 
-def _positions(source: Source, signature: bytes, start: int) -> Iterator[int]:
+def _positions(source: Source, signature: bytes, start: int, tell: Callable[[int], None]) -> Iterator[int]:
     overlap = len(signature) - 1
     while start < source.size:
         window = bytes(source.read(start, min(_WINDOW, source.size - start)))
@@ -114,6 +115,7 @@ def _positions(source: Source, signature: bytes, start: int) -> Iterator[int]:
         while at >= 0:
             yield start + at
             at = window.find(signature, at + 1)
+        tell(start + len(window))
         if start + len(window) >= source.size:
             return
         start += len(window) - overlap

@@ -60,6 +60,10 @@ class Budget:
             raise LimitError(problem, limit="unpacked", allowed=_MOST_UNPACKED, actual=self._spent)
 
 
+def _nobody(_place: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Bytes that may be a pickle or hold some."""
@@ -73,6 +77,8 @@ class Place:
     limits: Limits
     reached: Callable[[bytes], bool]
     """Whether a load runs a pickle with these bytes."""
+    tell: Callable[[int], None] = _nobody
+    """Is told up to where they have been gone through, if they are the whole file."""
     policy: Policy = sp.PLAIN_POLICY
     ids: Callable[[], sp.Ids] = sp.AnyIds
     budget: Budget = field(default_factory=Budget)
@@ -85,7 +91,7 @@ class Place:
         """A record of these bytes."""
         record = f"{self.record} > {name}" if self.record else name
         base = None if self.offset is None or offset is None else self.offset + offset
-        return replace(self, source=part, record=record, offset=base, is_file=False)
+        return replace(self, source=part, record=record, offset=base, is_file=False, tell=_nobody)
 
     @property
     def reading(self) -> sp.Reading:
@@ -100,12 +106,15 @@ class Place:
         return Problem(self.record, error.problem, error.fix)
 
 
-def scan_source(source: Source, limits: Limits, reached: Callable[[bytes], bool]) -> Iterator[Found]:
+def scan_source(
+    source: Source, limits: Limits, reached: Callable[[bytes], bool], tell: Callable[[int], None] = _nobody
+) -> Iterator[Found]:
     """All pickles in a file, and what could not be looked into. Raises nothing but OSError.
 
     reached: whether a load runs a pickle with these bytes.
+    tell: is told up to which place the file has been gone through.
     """
-    yield from _walk(Place(source, "", 0, 0, limits, reached, is_file=True))
+    yield from _walk(Place(source, "", 0, 0, limits, reached, tell, is_file=True))
 
 
 def _walk(place: Place) -> Iterator[Found]:
@@ -135,6 +144,7 @@ def _pickles(place: Place, sequence: PickleSequence) -> Iterator[Found]:
     is_sure = False
     for _ in range(MOST_PICKLES):
         cut = sequence.next()
+        place.tell(sequence.position)
         judged = sp.judge(cut, place.reading, place.shown)
         is_one = judged.is_pickle or judged.report.reached
         is_sure = is_sure or is_one
@@ -171,15 +181,15 @@ def _broken_zip(place: Place, error: PtfileError) -> Iterator[Found]:
     """Several zip files one behind the other, or a damaged one."""
     if place.level > 1:
         place.budget.spend(place.source.size)
-    end = 0
-    for start, reader in zips_in(place.source, place.limits):
+    end, size = 0, place.source.size
+    for start, reader in zips_in(place.source, place.limits, lambda at: place.tell(at // 2)):
         end = start + reader.source.size
         inside = place.inside(f"zip file at byte {start}", reader.source, start)
         yield from _records(replace(inside, level=place.level + 1), reader)
-    if end == place.source.size:
+    if end == size:
         return
     yield place.problem(error)
-    for offset, most in headers_in(place.source, end):
+    for offset, most in headers_in(place.source, end, lambda at: place.tell((size + at) // 2)):
         yield from _salvaged(place, offset, most)
 
 
@@ -209,6 +219,7 @@ def _records(place: Place, reader: ZipReader) -> Iterator[Found]:
     script = replace(place, policy=sp.SCRIPT_POLICY)
     reader.will_look(HEAD_SIZE)
     for name, record in reader.records.items():
+        place.tell(record.header_offset)
         in_script = is_package and name.removeprefix(root).startswith(SCRIPT_FOLDER)
         try:
             yield from _zip_record(script if in_script else place, reader, record)
@@ -271,6 +282,7 @@ def _legacy(place: Place) -> Iterator[Found]:
         for number in range(_LEGACY_PICKLES):
             reading = reached.reading if number == _LEGACY_PICKLES - 2 else small
             judged = sp.judge(sequence.next(), reading, place.shown)
+            place.tell(sequence.position)
             yield judged.report
             if not judged.recording.ended:
                 return
@@ -299,6 +311,7 @@ def _tar(place: Place) -> Iterator[Found]:
         if isinstance(member, Problem):
             yield member
             continue
+        place.tell(member.offset)
         part = part_of(place.source, member.offset, member.size, f"{place.source.name}, {member.name}")
         inside = place.inside(member.name, part, member.offset)
         if not is_torch or member.name not in TORCH_MEMBERS:

@@ -24,7 +24,7 @@ storage and its tag that returns a storage (or None: leave it)."""
 
 UNTYPED_STORAGE = Global("torch.storage", "UntypedStorage")
 STORAGE_CLASSES: Mapping[str, Global] = {name: Global("torch", name) for name in dtypes.BY_STORAGE_CLASS}
-_DTYPES = {id(name): dtypes.BY_STORAGE_CLASS[short] for short, name in STORAGE_CLASSES.items()}
+DTYPES = {id(name): dtypes.BY_STORAGE_CLASS[short] for short, name in STORAGE_CLASSES.items()}
 """By identity, since there is one object for each name: to compare names takes longer than all else."""
 KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
 _TEXT = re.compile(
@@ -139,6 +139,9 @@ def _torch_storage_classes() -> frozenset[type]:
     return frozenset() if torch is None else frozenset({torch.UntypedStorage, torch.TypedStorage})
 
 
+_META = "meta"
+
+
 class LoadedStorages:
     """The storages that a pickle asks for, each made once."""
 
@@ -151,16 +154,8 @@ class LoadedStorages:
 
     def load(self, persistent_id: object) -> Storage | TypedStorage:
         """What a persistent id stands for."""
-        dtype, key, location, numel = _parse(persistent_id)
-        nbytes = numel * (dtype.itemsize if dtype else 1)
-        known = self._by_key.get(key)
-        if known is None:
-            known = self._by_key[key] = (self._place(self._make(key, nbytes, dtype), location), dtype)
-        storage, first_dtype = known
-        # An untyped storage and one of uint8 are the same to PyTorch, as are all that hold nothing.
-        same = (first_dtype or dtypes.uint8) is (dtype or dtypes.uint8)
-        if storage.nbytes() != nbytes or not (same or nbytes == 0):
-            raise TensorError(f"storage {key} is asked for with two types or sizes")
+        dtype, key, location, numel = parse(persistent_id)
+        storage = self.find(dtype, key, location, numel)
         if dtype is None:
             return storage
         typed = self._typed.get((key, dtype))
@@ -168,24 +163,47 @@ class LoadedStorages:
             typed = self._typed[key, dtype] = TypedStorage(storage, dtype)
         return typed
 
-    def _place(self, storage: Storage, location: str) -> Storage:
-        storage.device = location
-        target = self._map_location
-        if callable(target):
-            placed: object = target(storage, location)
-            if placed is not None and not isinstance(placed, Storage):
-                message = f"the map_location function returned a {type(placed).__name__}, not a storage or None"
-                raise TypeError(message)
-            storage = storage if placed is None else placed
-        elif isinstance(target, Mapping):
-            storage.device = str(target.get(location, location))
-        elif target is not None:
-            storage.device = str(target)
-        # The meta device has no memory: what goes there has a size and no bytes.
-        return Storage.meta(storage.nbytes()) if storage.device == "meta" else storage
+    def find(self, dtype: DType | None, key: str, location: str, numel: int) -> Storage:
+        """The storage that the parts of a persistent id stand for, as `parse` gives them."""
+        nbytes = numel * (dtype.itemsize if dtype else 1)
+        known = self._by_key.get(key)
+        if known is None:
+            storage = self._make(key, nbytes, dtype)
+            if self._map_location is None and location != _META:
+                storage.device = location
+                self._by_key[key] = storage, dtype
+                return storage
+            known = self._by_key[key] = (place(storage, location, self._map_location), dtype)
+        storage, first_dtype = known
+        # An untyped storage and one of uint8 are the same to PyTorch, as are all that hold nothing.
+        same = (first_dtype or dtypes.uint8) is (dtype or dtypes.uint8)
+        if storage.nbytes() != nbytes or not (same or nbytes == 0):
+            raise TensorError(f"storage {key} is asked for with two types or sizes")
+        return storage
 
 
-def _parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
+def place(storage: Storage, location: str, target: MapLocation) -> Storage:
+    """A storage that was just made, or what `map_location` says shall stand for it. `location`: the file's tag."""
+    storage.device = location
+    if callable(target):
+        placed: object = target(storage, location)
+        if placed is not None and not isinstance(placed, Storage):
+            message = f"the map_location function returned a {type(placed).__name__}, not a storage or None"
+            raise TypeError(message)
+        if placed is not None and placed.nbytes() != storage.nbytes():
+            problem = f"the map_location function returned {placed.nbytes()} bytes for a storage of {storage.nbytes()}"
+            raise TensorError(problem)
+        storage = storage if placed is None else placed
+    elif isinstance(target, Mapping):
+        storage.device = str(target.get(location, location))
+    elif target is not None:
+        storage.device = str(target)
+    # The meta device has no memory: what goes there has a size and no bytes.
+    return Storage.meta(storage.nbytes()) if storage.device == _META else storage
+
+
+def parse(persistent_id: object) -> tuple[DType | None, str, str, int]:
+    """The dtype of the elements (None: bytes), the key, the location and the number of elements."""
     text = _TEXT.fullmatch(persistent_id) if type(persistent_id) is str else None
     if text is not None:
         storage_class = STORAGE_CLASSES.get(text["name"], UNTYPED_STORAGE)
@@ -209,7 +227,7 @@ def _is_text(value: object, text: str) -> bool:
 
 
 def _dtype_of(storage_class: Global) -> DType | None:
-    known = _DTYPES.get(id(storage_class))
+    known = DTYPES.get(id(storage_class))
     if known is not None:
         return known
     if storage_class == UNTYPED_STORAGE or str(storage_class) == "torch.UntypedStorage":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from ptfile._types import Path
 from ptfile.containers.zip_structs import STORED
@@ -11,7 +12,7 @@ from ptfile.formats.feeding import Feed, MakeFeed, Whole
 from ptfile.formats.rebuild import plain_tensors
 from ptfile.formats.reducers import REDUCERS
 from ptfile.formats.storages import SavedStorages
-from ptfile.formats.zip_records import StoredBytes
+from ptfile.formats.stored_bytes import StoredBytes
 from ptfile.formats.zip_saving import ZipSave, root_for_path
 from ptfile.sources import LocalSource
 from ptfile.sources.base import cut_off
@@ -38,23 +39,45 @@ class StreamedStorages(SavedStorages):
                 if stored is None:
                     feed.write(part, writer)
                 else:
-                    self._copy(stored, writer)
+                    self._copy(part.whole, stored, writer)
 
     def _to_copy(self, _storage: Storage, _writer: ZipWriter) -> StoredBytes | None:
         """The bytes of a storage, if they are to be copied as they are."""
         return None
 
-    def _copy(self, stored: StoredBytes, writer: ZipWriter) -> None:
+    def _copy(self, storage: Storage, stored: StoredBytes, writer: ZipWriter) -> None:
         """Copy them."""
 
 
 class CopiedStorages(StreamedStorages):
     """The same, but whole records go from file to file without being looked at, and take their checksums with them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.copied = 0
+    def __init__(
+        self,
+        feed: MakeFeed = Feed,
+        *,
+        seen: Callable[[Storage, int], None] = lambda _storage, _crc: None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`feed` gives the bytes of all others.
+
+        seen: gets the CRC-32 that came with a copied one; advance: how many further bytes have been copied.
+        """
+        super().__init__(feed)
+        self._seen = seen
+        self._advance = advance
+        self._copied: list[Storage] = []
+
+    @property
+    def copied(self) -> int:
         """Bytes of such records."""
+        return sum(storage.nbytes() for storage in self._copied)
+
+    def check_copied(self) -> None:
+        """Read what was copied where it came from. Raises FormatError if it is damaged there."""
+        for storage in self._copied:
+            for _ in storage.pieces():
+                pass
 
     def _to_copy(self, storage: Storage, writer: ZipWriter) -> StoredBytes | None:
         if storage.nbytes() < _WORTH_COPYING or not writer.can_copy:
@@ -65,14 +88,15 @@ class CopiedStorages(StreamedStorages):
         # Without a checksum (0) it has to be computed, as `save` would.
         return stored if stored.record.method == STORED and stored.crc else None
 
-    def _copy(self, stored: StoredBytes, writer: ZipWriter) -> None:
+    def _copy(self, storage: Storage, stored: StoredBytes, writer: ZipWriter) -> None:
         source, record = stored.reader.source, stored.record
         assert isinstance(source, LocalSource)
         try:
-            writer.copy(source.fileno(), stored.start, record.crc)
+            writer.copy(source.fileno(), stored.start, record.crc, self._advance)
         except EOFError:
             raise cut_off(source.name, os.fstat(source.fileno()).st_size, stored.end) from None
-        self.copied += record.size
+        self._copied.append(storage)
+        self._seen(storage, record.crc)
 
 
 class _StreamedSave(ZipSave):

@@ -11,7 +11,7 @@ from typing import Any
 from ptfile.formats import rebuild
 from ptfile.machine.names import Global
 from ptfile.machine.policy import Meaning, Policy, TypeRules, Unknown
-from ptfile.machine.proof import Role, roles_of
+from ptfile.machine.proof_memo import Role, roles_of
 
 LOOK_INTO_IT = "Load it with unknown='inert' to look into it without running anything"
 _ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, which runs the code that it names"

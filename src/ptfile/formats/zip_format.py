@@ -12,8 +12,11 @@ from typing import Any
 from ptfile.containers.zip_structs import ALIGNMENT
 from ptfile.errors import FormatError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.proved_tensors import tensors_of
 from ptfile.formats.storages import LoadedStorages, MapLocation
-from ptfile.formats.zip_records import StoredBytes, ZipRecords
+from ptfile.formats.stored_bytes import StoredBytes
+from ptfile.formats.zip_records import ZipRecords
+from ptfile.machine.fast import BuildTensor
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.storage import Storage
 
@@ -49,14 +52,16 @@ class ZipFormatReader:
         if not says_usual and STORAGE_ALIGNMENT in self._records:
             with located(file=self._records.source.name, record=STORAGE_ALIGNMENT):
                 _check_alignment(self._records.text(STORAGE_ALIGNMENT))
-        storages = LoadedStorages(
-            lambda key, nbytes, dtype: self._records.storage(self._name(key), nbytes, dtype), map_location
-        )
-        return self.run(runner, storages.load)
+        storages = LoadedStorages(self._records.storages_in("data/", self._storage), map_location)
+        return self.run(runner, storages.load, tensors_of(storages))
 
-    def run(self, runner: PickleRunner, load_persistent: Callable[[Any], Any]) -> Any:
-        """The value, with whatever `load_persistent` makes of the persistent ids of storages."""
-        return self._records.pickle(PICKLE, runner, load_persistent)
+    def run(
+        self, runner: PickleRunner, load_persistent: Callable[[Any], Any], tensor: BuildTensor | None = None
+    ) -> Any:
+        """The value, with whatever `load_persistent` makes of the persistent ids of storages, and `tensor` of tensors
+        in a pickle that was proved harmless.
+        """
+        return self._records.pickle(PICKLE, runner, load_persistent, tensor=tensor)
 
     @property
     def pickle_end(self) -> int:
@@ -82,6 +87,9 @@ class ZipFormatReader:
     def about(self) -> dict[str, str]:
         """What the file says about itself."""
         return self._records.about()
+
+    def _storage(self, key: str, nbytes: int, dtype: DType | None) -> Storage:
+        return self._records.storage(self._name(key), nbytes, dtype)
 
     def _name(self, key: str) -> str:
         name, old = f"data/{key}", f"tensors/{key}"  # the latter in PyTorch 1.4

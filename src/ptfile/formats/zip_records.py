@@ -8,23 +8,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, TypeAlias
 
-from ptfile._lazy import np
 from ptfile._threads import share
 from ptfile.containers.zip_directory import Record
 from ptfile.containers.zip_reader import LARGE, ZipReader
+from ptfile.containers.zip_runs import SMALL
 from ptfile.containers.zip_structs import STORED
 from ptfile.errors import FormatError, LimitError, TensorError, UnsupportedError, located
 from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.stored_bytes import StoredBytes
 from ptfile.limits import Limits
-from ptfile.sources import DistantSource, MemorySource, Source, ViewSource
+from ptfile.machine.fast import BuildTensor
+from ptfile.sources import MemorySource, Source, ViewSource
 from ptfile.sources.part import part_of
 from ptfile.tensors.dtypes import DType
-from ptfile.tensors.storage import Run, Storage, empty_bytes
+from ptfile.tensors.storage import Storage
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+MakeStorage: TypeAlias = "Callable[[str, int, DType | None], Storage]"
+"""From a name or a key, a number of bytes, and the dtype of the elements (None: untyped)."""
 
 BYTE_ORDER = "byteorder"
 _OURS = sys.byteorder.encode()
@@ -35,6 +37,8 @@ _ABOUT = (
 """Records of a few letters that say what the file is and how it was written, in the various dialects."""
 _MOST_ABOUT = 256
 """Bytes of such a record."""
+_MANY = 16
+"""Storages that are worth being read together."""
 STORAGES = ("data/", "tensors/", "constants/")
 """Folders of storages."""
 _SMALL = 64 << 10
@@ -63,7 +67,6 @@ class ZipRecords:
         self._records = reader.records
         self._source = source = reader.source
         self._views = source if isinstance(source, ViewSource) else None
-        self._is_distant = isinstance(source, DistantSource)
         self._root = root_of(reader)
         self._asked: list[tuple[int, Storage, StoredBytes]] = []
         self._largest = 0
@@ -134,13 +137,14 @@ class ZipRecords:
         runner: PickleRunner,
         load_persistent: Callable[[object], object],
         prepare: Callable[[bytes], bytes] | None = None,
+        tensor: BuildTensor | None = None,
     ) -> Any:
         """The value of a pickle that fills its record. `prepare` gets its bytes first."""
         record = self._record_within_limits(name)
         with located(file=self._source.name, record=name):
             data = bytes(self._zip.read(record))
             data = prepare(data) if prepare else data
-            value, end = runner.run(data, load_persistent)
+            value, end = runner.run(data, load_persistent, tensor=tensor)
             if end != len(data):
                 raise FormatError(f"{len(data) - end} bytes follow the end of the pickle", offset=end)
             return value
@@ -148,13 +152,32 @@ class ZipRecords:
     def storage(self, name: str, nbytes: int, dtype: DType | None) -> Storage:
         """A storage whose bytes are a record, not read yet. Raises what `stored` raises."""
         stored = self.stored(name, nbytes, dtype)
-        # There is no way into a deflated record, and a mapping reads no more than what is looked at.
-        is_mapped = self._views is not None and self._views.is_mapped
-        parts = stored.read_range if stored.record.method == STORED and not is_mapped else None
-        ahead = stored.will_read if self._is_distant else None
-        storage = Storage.deferred(nbytes, stored.read, fetch_range=parts, will_read=ahead, origin=stored)
+        storage = Storage.provided(stored, nbytes)
         self._asked.append((stored.offset, storage, stored))
         self._largest = max(self._largest, nbytes)
+        return storage
+
+    def storages_in(self, folder: str, otherwise: MakeStorage) -> MakeStorage:
+        """What makes the storages that have their records in a folder, by their names there: very many in little time.
+
+        otherwise: makes those that have no record there, or one that is not as usual.
+        """
+        if self._swap:
+            return otherwise
+        inside = self._root + folder
+        find, made, new, provided = self._records.get, self._asked.append, tuple.__new__, Storage.provided
+        reader, views, root = self._zip, self._views, len(self._root)
+
+        def storage(name: str, nbytes: int, dtype: DType | None) -> Storage:
+            record = find(inside + name)
+            if record is None or record.size != nbytes:
+                return otherwise(name, nbytes, dtype)
+            stored = new(StoredBytes, (reader, views, root, record, 1))
+            storage = provided(stored, nbytes)
+            made((record.header_offset, storage, stored))
+            self._largest = max(self._largest, nbytes)
+            return storage
+
         return storage
 
     def stored(self, name: str, nbytes: int, dtype: DType | None) -> StoredBytes:
@@ -162,13 +185,13 @@ class ZipRecords:
 
         dtype: of its elements, which is what a file of the other byte order has to be read by.
         """
-        record = self._record(name)
+        record, unit = self._record(name), 1
         if record.size != nbytes or self._swap:
             with located(file=self._source.name, record=name):
                 if record.size != nbytes:
                     raise TensorError(f"the record has {record.size} bytes, and the pickle asks for {nbytes}")
-                return StoredBytes(self._zip, self._views, name, record, self._unit_to_swap(dtype, nbytes))
-        return StoredBytes(self._zip, self._views, name, record, 1)
+                unit = self._unit_to_swap(dtype, nbytes)
+        return StoredBytes(self._zip, self._views, len(self._root), record, unit)
 
     def end_of(self, name: str) -> int:
         """Where a record's bytes end, from the start of the file."""
@@ -200,6 +223,12 @@ class ZipRecords:
     def fill(self) -> None:
         """Read them all, in that order."""
         self.announce()
+        if self._views is not None and self._views.is_mapped:  # nothing is read but what is deflated
+            for _, storage, stored in self._asked:
+                if not storage.is_loaded:
+                    storage.settle(stored.read())
+            return
+        self._fill_small()
         # Very many small ones need not be asked one by one.
         threads = max((stored.threads for _, _, stored in self._asked), default=1) if self._largest >= LARGE else 1
         if threads > 1:
@@ -207,6 +236,15 @@ class ZipRecords:
         else:
             for _, storage, _ in self._asked:
                 storage.load()
+
+    def _fill_small(self) -> None:
+        """Read together what there is of many small ones, and is as it should be."""
+        small = [(storage, stored.record) for _, storage, stored in self._asked if stored.record.size <= SMALL]
+        if self._swap or len(small) < _MANY:
+            return
+        for (storage, _), data in zip(small, self._zip.read_rows([record for _, record in small]), strict=True):
+            if data is not None:
+                storage.settle(data)
 
     def about(self) -> dict[str, str]:
         """What the records say that are there to say what the file is, without white space around it."""
@@ -268,99 +306,6 @@ class ZipRecords:
             problem = "an untyped storage in a file of the other byte order, which does not say what to reverse"
             raise UnsupportedError(problem, fix="Save the file again on a machine of this byte order")
         return 1 if dtype is None else dtype.itemsize // (2 if dtype.is_complex else 1)
-
-
-class StoredBytes(NamedTuple):
-    """The bytes of a storage in a zip file. (A tuple is made in half the time of a frozen dataclass.)"""
-
-    reader: ZipReader
-    views: ViewSource | None
-    """The source, if it has its bytes in memory."""
-    name: str
-    """Of the record, inside the root folder."""
-    record: Record
-    unit: int
-    """Bytes of the numbers that have to be reversed; 1: none."""
-
-    @property
-    def offset(self) -> int:
-        """Where the record begins, from the start of the file."""
-        return self.record.header_offset
-
-    @property
-    def crc(self) -> int | None:
-        """The CRC-32 of the bytes as they are read, if the file has it."""
-        return self.record.crc if self.unit == 1 and (self.record.crc or not self.record.size) else None
-
-    @property
-    def start(self) -> int:
-        """Where the bytes begin, from the start of the file."""
-        return self.reader.locate(self.record)
-
-    @property
-    def end(self) -> int:
-        """Where the bytes end, from the start of the file."""
-        return self.start + self.record.compressed_size
-
-    @property
-    def threads(self) -> int:
-        """How many threads read them fastest."""
-        return self.reader.threads_for(self.record) if self.unit == 1 else 1
-
-    def tasks(self, storage: Storage) -> Iterator[Callable[[], None]]:
-        """Read them and give them to a storage, as tasks that several threads may share."""
-        data = empty_bytes(self.record.size)
-        return self.reader.tasks(self.record, data.data, partial(storage.provide, data))
-
-    def read(self) -> npt.NDArray[np.uint8]:
-        """The bytes as an array, in the source's own memory if it has them there; checked, unless they are mapped."""
-        if self.views is not None and self.record.method == STORED and self.unit == 1:
-            # Each says where, if it raises.
-            if not self.views.is_mapped:
-                return np.frombuffer(self.reader.read(self.record), np.uint8)
-            return np.frombuffer(self.views.view(self.reader.locate(self.record), self.record.size), np.uint8)
-        data = empty_bytes(self.record.size)
-        self.read_into(data)
-        return data
-
-    def read_range(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """The bytes from `start` to `stop` of a record that is not deflated, read without the others: not checked."""
-        if (start, stop) == (0, self.record.size):
-            return self.read()
-        first, last = start - start % self.unit, stop + -stop % self.unit
-        with located(file=self.reader.source.name, record=self.name):
-            self.will_read([(start, stop)])
-            place = self.reader.locate(self.record) + first
-            if self.views is not None:
-                data = np.frombuffer(self.views.view(place, last - first), np.uint8)
-            else:
-                data = empty_bytes(last - first)
-                self.reader.source.read_into(place, data.data)
-        return self._in_our_order(data)[start - first : stop - first]
-
-    def will_read(self, runs: Iterable[Run]) -> None:
-        """Say that `read_range` is going to be called for all of these."""
-        whole = ((start - start % self.unit, stop + -stop % self.unit) for start, stop in runs)
-        self.reader.will_read_parts(self.record, whole)
-
-    def pieces(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """The bytes a piece at a time, checked when the last has been read."""
-        if self.unit != 1:
-            yield self.read()
-            return
-        with located(file=self.reader.source.name, record=self.name):
-            for piece in self.reader.pieces(self.record):
-                yield np.frombuffer(piece, np.uint8)
-
-    def read_into(self, target: npt.NDArray[np.uint8]) -> None:
-        """Fill an array with the bytes, and check them."""
-        self.reader.read_into(self.record, target.data)
-        if self.unit != 1:
-            target[:] = self._in_our_order(target)
-
-    def _in_our_order(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The numbers in this machine's byte order."""
-        return data if self.unit == 1 else data.reshape(-1, self.unit)[:, ::-1].copy().reshape(-1)
 
 
 def read_json(text: str, limits: Limits) -> Any:

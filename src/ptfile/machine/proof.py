@@ -14,27 +14,13 @@ prove, and the plain machine runs that. A proof says of a pickle that
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum, auto
-from operator import lt
-from typing import ClassVar, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from ptfile.machine.keys import FEW_SMALL
 from ptfile.machine.phrases import phrases, record
-
-
-class Role(Enum):
-    """What a name may be used for."""
-
-    TENSOR = auto()
-    """It is called with what a phrase of a tensor says."""
-    PARAMETER = auto()
-    """It is called with a tensor, a flag and an OrderedDict."""
-    ORDERED_DICT = auto()
-    STORAGE = auto()
-    """It stands in persistent ids."""
-
+from ptfile.machine.proof_alike import Alike
+from ptfile.machine.proof_memo import Memo, NoProofError, Role, Roles, check, get
 
 # What the model of the stack knows of a value, each a byte.
 _PLAIN, _TUPLE, _LIST, _DICT, _ORDERED, _TENSOR, _FUNCTION = b"a", b"t", b"l", b"d", b"o", b"T", b"P"
@@ -57,29 +43,14 @@ DEEPEST = 100
 _WORTH_LEARNING = 2_000
 """Dicts with the same keys that the rest of a pickle may hold: fewer are read before an expression for them is made."""
 _MOST_LEARNED = 4
-LONG_PUT = 5
-"""Bytes of a LONG_BINPUT."""
 _PROTOCOLS = (b"\x80\x02", b"\x80\x03")
-
-
-class _NoProofError(Exception):
-    """The pickle says something that is no phrase, or that may not be."""
-
-
-Roles: TypeAlias = "Mapping[bytes, Role]"
-"""What `roles_of` makes."""
-
-
-def roles_of(names: Mapping[tuple[str, str], Role]) -> Roles:
-    """Names, each a module and what is in it, as they stand in a pickle."""
-    return {f"{module}\n{name}".encode(): role for (module, name), role in names.items()}
 
 
 def is_harmless(data: bytes, roles: Roles) -> bool:
     """Whether all of the bytes are one pickle of which the above is proved; `roles` has the names that it may use."""
     try:
         _Proof(data, roles).run()
-    except _NoProofError:
+    except NoProofError:
         return False
     return True
 
@@ -90,16 +61,10 @@ class _Proof:
     def __init__(self, data: bytes, roles: Roles) -> None:
         self._data = data
         self._phrases = phrases()
-        self._roles = roles
+        self._memo = Memo(roles)
         self._position = len(_PROTOCOLS[0])
-        self._last_put = -1
-        self._texts: set[bytes] = set()  # the GETs that give texts
-        # The GET that gives the text "_metadata". CPython makes one object of all texts that are names of attributes:
-        # so that no one sees that, there is one such text, and it is nothing else.
-        self._metadata = b""
-        self._tuples: set[bytes] = set()  # those that give short tuples of plain values
-        self._names: dict[bytes, Role] = {}  # what the GETs of names give
         self._met: set[tuple[bytes, ...]] = set()  # what tensors have taken out of the memo, all together
+        self._alike = Alike(data)
         self._values = bytearray()  # kinds of the values above the innermost mark
         self._below: list[bytearray] = []  # those below each mark
         self._keys: tuple[bytes, ...] = ()  # of the last dict with nothing but plain values
@@ -108,71 +73,24 @@ class _Proof:
         self._numbers: dict[tuple[int, int], int] = {}  # keys that are no texts, by the place of their dict
 
     def run(self) -> None:
-        """Raise _NoProofError unless there is a proof."""
+        """Raise NoProofError unless there is a proof."""
         data, end = self._data, len(self._data)
         if not data.startswith(_PROTOCOLS):
-            raise _NoProofError
+            raise NoProofError
         while (step := self._steps.get(data[self._position : self._position + 1])) is not None:
             step(self)
-        _check(data[self._position :] == b"." and not self._below and len(self._values) == 1)
-        _check(_are_values(self._values))
-        _check(self._last_put < end)
-
-    # the memo
-
-    def _put(self, put: bytes) -> None:
-        """A memo entry, if the phrase makes one."""
-        if put:
-            index = int.from_bytes(put[1:], "little")
-            _check(index > self._last_put and (index > 255 or len(put) == 2))
-            self._last_put = index
-
-    def _puts(self, puts: Sequence[bytes]) -> None:
-        """The same for many, in their order."""
-        count, joined = len(puts), b"".join(puts)
-        if len(joined) == 2 * count and joined[::2] == b"q" * count:
-            self._rising(joined[1::2])
-        elif len(joined) == LONG_PUT * count and joined[::LONG_PUT] == b"r" * count:
-            indices = struct.unpack("<" + count * "xI", joined)
-            _check(not indices or indices[0] > 255)
-            self._rising(indices)
-        else:
-            for put in puts:
-                self._put(put)
-
-    def _rising(self, indices: Sequence[int]) -> None:
-        """New memo entries, one behind the other."""
-        if indices:
-            _check(indices[0] > self._last_put and all(map(lt, indices, indices[1:])))
-            self._last_put = indices[-1]
-
-    def _text(self, text: bytes) -> bytes:
-        """A text, which may come from the memo. Returns its PUT, if it has one."""
-        if not text.startswith(b"X"):
-            _check(text in self._texts)
-            return b""
-        put = text[5 + text[1] :]
-        self._texts.add(_get(put))
-        return put
-
-    def _expect(self, name: bytes, role: Role) -> bytes:
-        """A name, which may come from the memo. Returns its PUT, if it has one."""
-        if not name.startswith(b"c"):
-            _check(self._names.get(name) is role)
-            return b""
-        module, function, put = name[1:].split(b"\n", 2)
-        _check(self._roles.get(module + b"\n" + function) is role)
-        self._names[_get(put)] = role
-        return put
+        check(data[self._position :] == b"." and not self._below and len(self._values) == 1)
+        check(_are_values(self._values))
+        check(self._memo.last < end)
 
     # values
 
     def _plain_values(self) -> None:
         match = self._phrases.values.match(self._data, self._position)
         if match is None:
-            raise _NoProofError
+            raise NoProofError
         references = self._phrases.value.findall(self._data, self._position, match.end())
-        unknown = set(references) - self._texts - {b""}
+        unknown = self._memo.not_known(references) - {b""}
         kinds = bytes(map(_CODES.__getitem__, map(bool, references)))
         if unknown:
             others = {reference: self._other(reference) for reference in unknown if self._is_other(reference)}
@@ -180,22 +98,22 @@ class _Proof:
                 plain = {b"": _NUMBER, **others}
                 kinds = b"".join([plain.get(reference, _PLAIN) for reference in references])
             puts = [reference for reference in references if reference.startswith((b"q", b"r"))]
-            self._puts(puts)
-            self._texts.update(map(_get, puts))
-            _check(unknown.difference(puts, others) <= self._texts)
+            self._memo.puts(puts)
+            self._memo.texts(puts)
+            check(self._memo.are_texts(unknown.difference(puts, others)))
         else:
             self._look_for_records(references, match.start(), match.end())
         self._values += kinds
         self._position = match.end()
 
     def _is_other(self, reference: bytes) -> bool:
-        return reference in self._tuples or reference in self._names
+        return reference in self._memo.tuples or reference in self._memo.names
 
     def _other(self, reference: bytes) -> bytes:
         """The kind of a value out of the memo that is no text."""
-        if reference in self._tuples:
+        if reference in self._memo.tuples:
             return _TUPLE
-        self._put(self._expect(reference, Role.PARAMETER))
+        self._memo.put(self._memo.expect(reference, Role.PARAMETER))
         return _FUNCTION
 
     def _named(self) -> None:
@@ -206,30 +124,40 @@ class _Proof:
             self._position = match.end()
             self._more_tensors()
         elif match := self._phrases.ordered_dict.match(data, position):
-            self._put(self._expect(match[1], Role.ORDERED_DICT))
+            self._memo.put(self._memo.expect(match[1], Role.ORDERED_DICT))
             self._add(_ORDERED, match.end(), match[2])
-        elif (match := self._phrases.name.match(data, position)) and match[1] in self._tuples:
+        elif (match := self._phrases.name.match(data, position)) and match[1] in self._memo.tuples:
             self._add(_TUPLE, match.end())
-        elif match and match[1] not in self._texts:
-            self._put(self._expect(match[1], Role.PARAMETER))
+        elif match and not self._memo.are_texts((match[1],)):
+            self._memo.put(self._memo.expect(match[1], Role.PARAMETER))
             self._add(_FUNCTION, match.end())
         else:
             self._plain_values()
 
     def _more_tensors(self) -> None:
         """As many as follow, each behind its name."""
+        self._more_alike()
         while match := self._phrases.text_and_tensor.match(self._data, self._position):
             name, function, tag, kind, key, location, identity, shape, stride, hooks_kind, *results = match.groups()
+            self._position = match.end()
             if (function, tag, kind, location, hooks_kind) in self._met and key.startswith(b"X"):
                 name_put, key_put = name[5 + name[1] :], key[5 + key[1] :]
-                self._puts((name_put, key_put, identity, shape, stride, *results))
-                self._texts.update((_get(name_put), _get(key_put)))
+                self._memo.puts((name_put, key_put, identity, shape, stride, *results))
+                self._memo.texts((name_put, key_put))
                 self._values += _PLAIN + _TENSOR
+                if self._alike.learn(match):
+                    self._more_alike()
             else:
-                self._put(self._text(name))
+                self._memo.put(self._memo.text(name))
                 self._values += _PLAIN
                 self._tensor(*match.groups()[1:])
-            self._position = match.end()
+
+    def _more_alike(self) -> None:
+        """As many as follow that are written as the one that was learned: names, keys and memo entries may differ."""
+        while run := self._alike.run(self._position):
+            self._memo.put_many(run.puts, run.texts)
+            self._values += (_PLAIN + _TENSOR) * run.count
+            self._position = run.end
 
     def _tensor(
         self,
@@ -245,16 +173,16 @@ class _Proof:
         *results: bytes,
     ) -> None:
         puts = [
-            self._expect(function, Role.TENSOR),
-            self._text(tag),
-            self._expect(kind, Role.STORAGE),
-            self._text(key),
-            self._text(location),
+            self._memo.expect(function, Role.TENSOR),
+            self._memo.text(tag),
+            self._memo.expect(kind, Role.STORAGE),
+            self._memo.text(key),
+            self._memo.text(location),
             *(identity, shape, stride),
-            self._expect(hooks_kind, Role.ORDERED_DICT),
+            self._memo.expect(hooks_kind, Role.ORDERED_DICT),
             *results,
         ]
-        self._puts([put for put in puts if put])
+        self._memo.puts([put for put in puts if put])
         self._values += _TENSOR
         references = (function, tag, kind, location, hooks_kind)
         if not any(reference.startswith((b"c", b"X")) for reference in references):
@@ -264,11 +192,11 @@ class _Proof:
 
     def _dict(self) -> None:
         match = self._phrases.metadata.match(self._data, self._position)
-        if match and (match[2] == self._metadata or (match[3] and not self._metadata)):
-            self._put(match[1])
+        if match and (match[2] == self._memo.metadata or (match[3] and not self._memo.metadata)):
+            self._memo.put(match[1])
             if match[3]:
-                self._put(match[3])
-                self._metadata = _get(match[3])
+                self._memo.put(match[3])
+                self._memo.metadata = get(match[3])
             self._add(_OPEN_STATE + _PLAIN, match.end())
         else:
             self._with_put(_DICT)
@@ -292,24 +220,24 @@ class _Proof:
         """As many as follow of the dicts that were learned."""
         if self._record is None:
             return
-        _check(len(self._below) < DEEPEST)
+        check(len(self._below) < DEEPEST)
         while match := self._record.match(self._data, self._position):
             name, name_put, put = match.groups()
             if name:
-                self._put(name_put)
-                self._texts.add(_get(name_put))
+                self._memo.put(name_put)
+                self._memo.texts((name_put,))
                 self._values += _PLAIN
             self._add(_DICT, match.end(), put)
 
     def _mark(self) -> None:
-        _check(len(self._below) < DEEPEST)
+        check(len(self._below) < DEEPEST)
         self._below.append(self._values)
         self._values = bytearray()
         self._position += 1
 
     def _to_mark(self) -> bytearray:
         """What is above the mark; what is below it is on the stack again."""
-        _check(bool(self._below) and _are_values(self._values))
+        check(bool(self._below) and _are_values(self._values))
         items, self._values = self._values, self._below.pop()
         return items
 
@@ -319,53 +247,53 @@ class _Proof:
     def _short_tuple(self) -> None:
         match = self._phrases.result.match(self._data, self._position)
         if match and self._values.endswith(_PARAMETER):
-            self._put(match[1])
+            self._memo.put(match[1])
             del self._values[-len(_PARAMETER) :]
             self._add(_TENSOR, match.end(), match[2])
             return
         count = b"\x85\x86\x87".index(self._data[self._position]) + 1
         items = self._values[-count:]
-        _check(len(items) == count and _are_values(items))
+        check(len(items) == count and _are_values(items))
         del self._values[-count:]
         self._make_tuple(items)
 
     def _make_tuple(self, items: bytearray) -> None:
         put = self._with_put(_TUPLE)
         if not items.translate(None, _KEYS) and len(items) <= _SHORT:
-            self._tuples.add(_get(put))
+            self._memo.tuples.add(get(put))
 
     def _set_items(self) -> None:
         items = self._to_mark()
-        _check(len(items) % 2 == 0 and self._values[-1:] in _DICTS)
+        check(len(items) % 2 == 0 and self._values[-1:] in _DICTS)
         self._put_under(items[::2])
         self._more_records()
 
     def _set_item(self) -> None:
         target, key = self._values[-3:-2], self._values[-2:-1]
-        _check(len(self._values) > 2 and target in (*_DICTS, _OPEN_STATE) and _are_values(self._values[-1:]))
+        check(len(self._values) > 2 and target in (*_DICTS, _OPEN_STATE) and _are_values(self._values[-1:]))
         self._values[-3:] = _STATE if target == _OPEN_STATE else target
         self._put_under(key)
 
     def _put_under(self, keys: bytearray) -> None:
         """Items go into the dict at the top."""
-        _check(not keys.translate(None, _KEYS))
+        check(not keys.translate(None, _KEYS))
         place = len(self._below), len(self._values)
         self._numbers[place] = self._numbers.get(place, 0) + keys.count(_NUMBER)
-        _check(self._numbers[place] <= FEW_SMALL)  # the vm looks at more of them: they may be chosen to collide
+        check(self._numbers[place] <= FEW_SMALL)  # the vm looks at more of them: they may be chosen to collide
         self._position += 1
 
     def _appends(self) -> None:
         self._to_mark()
-        _check(self._values.endswith(_LIST))
+        check(self._values.endswith(_LIST))
         self._position += 1
 
     def _append(self) -> None:
-        _check(self._values[-2:-1] == _LIST and _are_values(self._values[-1:]))
+        check(self._values[-2:-1] == _LIST and _are_values(self._values[-1:]))
         del self._values[-1:]
         self._position += 1
 
     def _build(self) -> None:
-        _check(self._values.endswith(_ORDERED + _STATE))
+        check(self._values.endswith(_ORDERED + _STATE))
         del self._values[-1:]
         self._position += 1
 
@@ -377,7 +305,7 @@ class _Proof:
         return match[1]
 
     def _add(self, kinds: bytes, end: int, put: bytes = b"") -> None:
-        self._put(put)
+        self._memo.put(put)
         self._values += kinds
         self._numbers.pop((len(self._below), len(self._values)), None)
         self._position = end
@@ -399,15 +327,5 @@ class _Proof:
     """By the first byte of a phrase."""
 
 
-def _check(holds: bool) -> None:
-    if not holds:
-        raise _NoProofError
-
-
 def _are_values(kinds: bytearray) -> bool:
     return kinds.translate(None, _NO_VALUES) == kinds
-
-
-def _get(put: bytes) -> bytes:
-    """The opcode that takes out of the memo what this one has put there; nothing for nothing."""
-    return put and (b"j" if put.startswith(b"r") else b"h") + put[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,8 +51,10 @@ class CopyingSink:
 
     __slots__ = ()
 
-    def copy_from(self, file: int, offset: int, length: int) -> None:
+    def copy_from(self, file: int, offset: int, length: int, advance: Callable[[int], None]) -> None:
         """Write bytes of another open file, where possible without having them in this process's memory.
+
+        advance: gets how many further bytes have been written.
 
         Raises OSError, and EOFError if the file has not as many.
         """

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,7 @@ class FileSink(CopyingSink):
             self._moved(written)
             rest = rest[written:]
 
-    def copy_from(self, file: int, offset: int, length: int) -> None:
+    def copy_from(self, file: int, offset: int, length: int, advance: Callable[[int], None]) -> None:
         """Have the system copy bytes from file to file; read and write them where it cannot."""
         done = 0
         while done < length:
@@ -134,6 +135,7 @@ class FileSink(CopyingSink):
                 raise EOFError
             self._moved(copied)
             done += copied
+            advance(copied)
 
     @property
     def unfinished(self) -> str | None:

@@ -1,7 +1,8 @@
 """A file far away as a source: each request costs a journey, so few are made, and many are on their way at once.
 
 What is going to be read can be announced (`will_read`). It is then fetched in pieces, some of which are always ahead of
-the reader, and forgotten behind it: a file of any size goes by in bounded memory.
+the reader, and forgotten behind it: a file of any size goes by in bounded memory. Who asks for one
+small thing after the other gets more than that, and more each time, as a system reads ahead on its disks.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ AT_ONCE = 16
 """Requests on their way, and pieces ahead of a reader: at most 120 MiB, of the largest."""
 BESIDE = 4 << 10
 """Bytes before and behind what is read unannounced that are fetched with it: headers stand beside what they are of."""
+AHEAD_MIN, AHEAD_MAX = 32 << 10, 1 << 20
+"""Bytes that are fetched with what is asked for where that goes on from the last: twice as many each time."""
 _KEPT_PIECE = 256 << 10
 _KEPT = 4 << 20
 _KEPT_PIECES = 64
@@ -109,16 +112,32 @@ class _Plan:
             self.forget(number)
 
 
+class _Row:
+    """Ranges that are fetched one by one. Where one goes on where the last ended, more of what follows is fetched."""
+
+    def __init__(self) -> None:
+        self._end = -2 * BESIDE
+        self._ahead = 0
+
+    def end_of(self, start: int, stop: int) -> int:
+        """To where a range should be fetched."""
+        goes_on = start - BESIDE <= self._end <= stop
+        self._ahead = min(max(2 * self._ahead, AHEAD_MIN), AHEAD_MAX) if goes_on else 0
+        self._end = stop + self._ahead
+        return self._end
+
+
 class RemoteSource(Closing, DistantSource):
     """A file that gives ranges of itself. Threads may share it."""
 
-    __slots__ = ("_file", "_kept", "_lock", "_plans", "_pool", "name", "size")
+    __slots__ = ("_file", "_kept", "_lock", "_plans", "_pool", "_row", "name", "size")
 
     def __init__(self, file: RangeFile) -> None:
         self._file = file
         self._lock = threading.Lock()
         self._kept: list[tuple[int, Buffer]] = [(0, file.head)]
         self._plans: list[_Plan] = []
+        self._row = _Row()
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="ptfile")
         self.name = file.name
         self.size = file.size
@@ -139,7 +158,11 @@ class RemoteSource(Closing, DistantSource):
 
     def will_read(self, ranges: Iterable[Range]) -> None:
         with self._lock:
-            self._plan([wanted for wanted in ranges if not self._is_at_hand(*wanted)], _DESCRIPTOR)
+            wanted = [each for each in ranges if not self._is_at_hand(*each)]
+            if len(wanted) == 1:
+                start, stop = wanted[0]
+                wanted = [(start, min(self._row.end_of(start, stop), self.size))]
+            self._plan(wanted, _DESCRIPTOR)
 
     def close(self) -> None:
         with self._lock:
@@ -205,7 +228,9 @@ class RemoteSource(Closing, DistantSource):
             if number is not None:
                 self._move(plan, number)
                 return plan, number
-        self._plan([(max(0, offset - BESIDE), min(end + BESIDE, self.size))], BESIDE)
+        stop = self._row.end_of(offset, end + BESIDE)
+        unread = BESIDE if stop == end + BESIDE else 0
+        self._plan([(max(0, offset - BESIDE), min(stop, self.size))], unread)
         number = self._plans[-1].find(offset)
         assert number is not None
         self._move(self._plans[-1], number)

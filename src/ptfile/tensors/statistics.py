@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ptfile._lazy import np
+from ptfile._types import Progress
 from ptfile.errors import LimitError, TensorError, UnsupportedError
 from ptfile.tensors.pieces import pieces
 from ptfile.tensors.quantized import QuantizedTensor
@@ -24,7 +25,6 @@ _EXACT = 1 << 50
 
 Number: TypeAlias = "int | float"
 Array: TypeAlias = "npt.NDArray[Any]"
-Progress: TypeAlias = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)

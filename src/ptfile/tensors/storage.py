@@ -6,14 +6,16 @@ from afar one code path: the bytes come when something first looks at them.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ptfile._lazy import np
 from ptfile.errors import TensorError, UnsupportedError
 from ptfile.tensors import dtypes
 from ptfile.tensors.blocks import NEAR
+from ptfile.tensors.provider import Functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from ptfile._types import Buffer
     from ptfile.tensors.dtypes import DType
+    from ptfile.tensors.provider import Origin, Provider
 
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 """A 1-D array of bytes."""
@@ -31,22 +34,13 @@ Run: TypeAlias = tuple[int, int]
 
 _PIECE = 1 << 20
 """Bytes of a storage that are in memory at a time while it is gone through."""
-
-
-class Origin(Protocol):
-    """Where the bytes of a storage that has not been read come from."""
-
-    @property
-    def offset(self) -> int:
-        """Where they are in their file, by which those who read many storages put them in order."""
-
-    @property
-    def crc(self) -> int | None:
-        """Their CRC-32, with which `pieces` compares them; None: nobody knows it."""
-
-    def pieces(self) -> Iterator[Bytes]:
-        """All of them, from front to back, none of which is kept. Raises FormatError, at the end, if they are wrong."""
-
+_MAKING_A_LOCK = threading.RLock()
+"""Held while a storage gets a lock of its own, which few of very many need, or bytes without one."""
+if hasattr(os, "register_at_fork"):
+    # A child would wait for ever for another thread's turn to end, which is not there.
+    os.register_at_fork(
+        before=_MAKING_A_LOCK.acquire, after_in_parent=_MAKING_A_LOCK.release, after_in_child=_MAKING_A_LOCK.release
+    )
 
 ALIGNMENT = 64
 """Of memory, in bytes: c10/core/alignment.h, gAlignment."""
@@ -67,34 +61,28 @@ class Storage:
     (3, 97, 'cpu')
     """
 
-    __slots__ = (
-        "__weakref__", "_data", "_fetch", "_fetch_range", "_lock", "_nbytes", "_origin", "_torch", "_will_read",
-        "device",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "_data", "_lock", "_nbytes", "_provider", "_torch", "device")
 
     def __init__(self, data: Buffer | npt.NDArray[Any], device: str = "cpu") -> None:
         flat = _flat(data)
-        self._set(flat, flat.size, None, device)
-
-    def _set(
-        self,
-        data: Bytes | None,
-        nbytes: int,
-        fetch: Callable[[], Bytes] | None,
-        device: str,
-        fetch_range: Callable[[int, int], Bytes] | None = None,
-        will_read: Callable[[Iterable[Run]], None] | None = None,
-        origin: Origin | None = None,
-    ) -> None:
-        self._data = data
-        self._nbytes = nbytes
-        self._fetch = fetch
-        self._fetch_range = fetch_range
-        self._will_read = will_read
-        self._origin = origin
-        self._lock = threading.RLock() if data is None else None
+        self._data: Bytes | None = flat
+        self._nbytes = flat.size
+        self._provider: Provider | None = None
+        self._lock: threading.RLock | None = None
         self._torch: torch.UntypedStorage | None = None
         self.device = str(device)
+
+    @classmethod
+    def provided(cls, provider: Provider, nbytes: int, device: str = "cpu") -> Storage:
+        """A storage of as many bytes, an int of 0 or more, which come from there when they are first needed."""
+        self = cls.__new__(cls)
+        self._data = None
+        self._nbytes = nbytes
+        self._provider = provider
+        self._lock = None
+        self._torch = None
+        self.device = device
+        return self
 
     @classmethod
     def deferred(
@@ -116,9 +104,7 @@ class Storage:
         """
         if type(nbytes) is not int or nbytes < 0:
             raise TensorError(f"a storage has an int of 0 or more bytes, not {nbytes!r}")
-        storage = cls.__new__(cls)
-        cls._set(storage, None, nbytes, fetch, device, fetch_range, will_read, origin)
-        return storage
+        return cls.provided(Functions(fetch, fetch_range, will_read, origin), nbytes, str(device))
 
     @classmethod
     def meta(cls, nbytes: int) -> Storage:
@@ -136,20 +122,36 @@ class Storage:
 
     def load(self) -> None:
         """Have the bytes in memory, reading them if need be."""
-        if self._data is None and self._lock is not None:
+        if self._data is None:
             # Two threads that first look at one storage must end with one array, or a write could miss the other's.
-            with self._lock:
-                if self._data is None:
-                    if self._fetch is None:
-                        raise TensorError("the bytes of this storage were never provided")
-                    self._keep(self._fetch())
+            with self._reading():
+                if self._provider is not None:
+                    self._keep(self._provider.read())
 
     def provide(self, data: Bytes) -> None:
         """Have the bytes, which somebody has read for it; they are ignored if it has its own."""
-        if self._lock is not None:
-            with self._lock:
+        if self._data is None:
+            with self._reading():
                 if self._data is None:
                     self._keep(data)
+
+    def settle(self, data: Bytes) -> None:
+        """The same in less time for bytes that are as many as they should be."""
+        with _MAKING_A_LOCK:
+            if self._lock is None:  # nobody reads them, or begins to
+                if self._data is None:
+                    self._data = data
+                    self._provider = None
+                return
+        self.provide(data)
+
+    def _reading(self) -> threading.RLock:
+        """What a thread holds while it reads the bytes."""
+        if self._lock is None:
+            with _MAKING_A_LOCK:
+                if self._lock is None:
+                    self._lock = threading.RLock()
+        return self._lock
 
     def _keep(self, data: Bytes) -> None:
         if data.dtype != np.uint8 or data.shape != (self._nbytes,):
@@ -157,7 +159,7 @@ class Storage:
                 f"a storage of {self._nbytes} bytes was given an array of {data.dtype} and shape {data.shape}",
             )
         self._data = np.ascontiguousarray(data)
-        self._fetch = self._fetch_range = self._will_read = self._origin = None  # they may hold a file open
+        self._provider = None  # it may hold a file open
 
     @property
     def data(self) -> Bytes:
@@ -171,46 +173,50 @@ class Storage:
 
         The checksum of a record is over all of it, so nothing verifies a part.
         """
-        fetch_range = self._fetch_range
-        if self._data is not None or fetch_range is None:
+        provider = self._provider
+        if provider is None or not provider.has_parts:
             return self.data[start:stop]
-        return fetch_range(start, stop)
+        return provider.read_range(start, stop)
 
     @property
     def origin(self) -> Origin | None:
         """Where the bytes will come from; None if they are in memory, or if nothing is known of it."""
-        return self._origin
+        provider = self._provider
+        return None if provider is None else provider.origin
 
     def pieces(self) -> Iterator[Bytes]:
         """All bytes from front to back. A storage that has not been read stays so, and what can be checked is."""
-        if self._origin is not None:
-            return self._origin.pieces()
+        origin = self.origin
+        if origin is not None:
+            return origin.pieces()
         return (self.peek(start, min(start + _PIECE, self._nbytes)) for start in range(0, self._nbytes, _PIECE))
 
     def read(self) -> Bytes:
         """All bytes at once. A storage that has not been read stays so, and what can be checked is."""
-        fetch = self._fetch
-        return self.data if self._data is not None or fetch is None else fetch()
+        provider = self._provider
+        return self.data if provider is None else provider.read()
 
     def is_read_in_parts(self, nbytes: int) -> bool:
         """Whether so many of its bytes are read without the others: it is in a file, large, and that is not all."""
-        return self._data is None and self._fetch_range is not None and NEAR < self._nbytes > nbytes
+        provider = self._provider
+        return NEAR < self._nbytes > nbytes and provider is not None and provider.has_parts
 
     def fresh(self) -> Storage:
         """Another storage with these bytes, read now and checked; this one stays as it is, read or not."""
-        fetch, fetch_range = self._fetch, self._fetch_range
-        if self._data is not None or fetch is None:
+        provider = self._provider
+        if provider is None:
             return Storage(self.data.copy(), self.device)
-        return Storage(fetch() if fetch_range is None else fetch_range(0, self._nbytes), self.device)
+        data = provider.read_range(0, self._nbytes) if provider.has_parts else provider.read()
+        return Storage(data, self.device)
 
     def will_peek(self, runs: Iterable[Run]) -> None:
         """Say that all of these runs of bytes are going to be looked at by `peek`, in rising order. It is a hint.
 
         Where each read is a journey, they are then fetched together.
         """
-        will_read = self._will_read
-        if will_read is not None:
-            will_read(runs)
+        provider = self._provider
+        if provider is not None:
+            provider.will_read(runs)
 
     def part(self, start: int, stop: int) -> Storage:
         """The bytes from `start` to `stop` as a storage: in the same memory, or not read either."""

@@ -15,6 +15,8 @@ from ptfile.tensors.dtypes import DType
 from ptfile.tensors.python_side import Attributed
 
 if TYPE_CHECKING:
+    from typing_extensions import Self  # Python 3.11 has it in `typing`
+
     from ptfile.tensors.storage import Storage
     from ptfile.tensors.strides import Ints
     from ptfile.tensors.tensor import Tensor
@@ -50,6 +52,21 @@ class View(Attributed):
             self.requires_grad = requires_grad
         if conj and not dtype.is_complex:
             raise TensorError(f"elements of {dtype} have no conjugate")
+
+    @classmethod
+    def checked(cls, storage: Storage, dtype: DType, offset: int, shape: Ints, stride: Ints) -> Self:
+        """A view that is known to lie within the storage, since `check_view` let it, or one like it, pass."""
+        self = cls.__new__(cls)
+        self._storage = storage
+        self._dtype = dtype
+        self._offset = offset
+        self._shape = shape
+        self._stride = stride
+        self._requires_grad = False
+        self._conj = False
+        self._neg = False
+        self.python_side = None
+        return self
 
     def _derive(self, offset: int, shape: Sequence[int], stride: Sequence[int], dtype: DType | None = None) -> Tensor:
         """Another view of the storage, flags kept."""

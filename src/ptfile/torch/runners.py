@@ -13,7 +13,7 @@ from ptfile.errors import FormatError
 from ptfile.formats.pickles import PickleRunner
 from ptfile.formats.vocabulary import ROLES
 from ptfile.limits import Limits
-from ptfile.machine.fast import run_if_harmless
+from ptfile.machine.fast import BuildTensor, run_if_harmless
 from ptfile.machine.vm import Machine, Python2Text
 from ptfile.torch.placement import is_faking
 from ptfile.torch.weights_only import TorchPolicy, weights_only_message
@@ -44,7 +44,9 @@ class SafeTorchRunner:
         self._text = Python2Text(encoding)
         self._limits = limits
 
-    def run(self, data: bytes, load_persistent: Any, start: int = 0) -> tuple[Any, int]:
+    def run(
+        self, data: bytes, load_persistent: Any, start: int = 0, tensor: BuildTensor | None = None
+    ) -> tuple[Any, int]:
         if len(data) > start + 1 and data[start] == _PROTO and data[start + 1] != serialization.DEFAULT_PROTOCOL:
             warnings.warn(
                 f"Detected pickle protocol {data[start + 1]} in the checkpoint, which was "
@@ -66,7 +68,7 @@ class SafeTorchRunner:
         policy = TorchPolicy()
         if start == 0:
             find = policy.resolve if is_faking() else policy.resolve_proved
-            value, is_run = run_if_harmless(data, ROLES, find, load_storage, self._limits)
+            value, is_run = run_if_harmless(data, ROLES, find, load_storage, self._limits, tensor)
             if is_run:
                 return value, len(data)
         try:
@@ -86,7 +88,13 @@ class TorchRunner:
         self._pickle_module = pickle_module
         self._arguments = arguments
 
-    def run(self, data: bytes, load_persistent: Any, start: int = 0) -> tuple[Any, int]:
+    def run(
+        self,
+        data: bytes,
+        load_persistent: Any,
+        start: int = 0,
+        tensor: BuildTensor | None = None,  # noqa: ARG002  (nothing is proved of these)
+    ) -> tuple[Any, int]:
         class Unpickler(self._pickle_module.Unpickler):  # type: ignore[misc, name-defined]
             def find_class(self, module: str, name: str) -> Any:
                 if type(name) is str and "Storage" in name:

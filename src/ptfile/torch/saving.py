@@ -14,8 +14,8 @@ from typing import Any, Literal
 from torch import serialization
 from torch.utils.serialization import config
 
-from ptfile._background import WRITER, Progress, in_this_folder
-from ptfile._types import Path, Writable
+from ptfile._background import WRITER, in_this_folder
+from ptfile._types import Path, Progress, Writable
 from ptfile.formats.legacy_writer import LegacySave
 from ptfile.formats.writing import write_out
 from ptfile.formats.zip_saving import ZipOptions, ZipSave, root_for_path, root_for_stream

@@ -43,7 +43,9 @@ def load_zip(source: Source, archive: ZipReader, runner: PickleRunner, map_locat
             contents_of_zip(map_location),
             mapped=isinstance(source, ViewSource),
         )
-        value = reader.run(runner, storages.load)
+        # What fails is run again by the machine, and a function would be called again.
+        tensor = None if callable(map_location) else storages.proved_tensor()
+        value = reader.run(runner, storages.load, tensor)
     except (FormatError, TensorError) as error:
         raise _as_runtime_error(error) from error
     finally:

@@ -147,6 +147,23 @@ def test_map_location_changes_the_tags(map_location: Any, expected: list[str]) -
     assert [tensor.device for tensor in ptfile.load(io.BytesIO(data), map_location)] == expected
 
 
+def test_a_map_location_function_that_fails_is_not_asked_again() -> None:
+    """Else an error that does not come twice would be lost."""
+    calls: list[str] = []
+    data = io.BytesIO()
+    ptfile.save([ptfile.ones(2), ptfile.ones(2)], data)
+
+    def refuse_once(storage: ptfile.UntypedStorage, location: str) -> ptfile.UntypedStorage:
+        calls.append(location)
+        if len(calls) == 1:
+            raise OSError("not now")
+        return storage
+
+    with pytest.raises(OSError, match="not now"):
+        ptfile.load(io.BytesIO(data.getvalue()), refuse_once)
+    assert calls == ["cpu"]
+
+
 def test_a_map_location_function_is_called_once_for_each_storage() -> None:
     """With the storage and its tag; the storage that it returns is used."""
     calls = []

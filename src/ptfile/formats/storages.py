@@ -142,13 +142,32 @@ def _torch_storage_classes() -> frozenset[type]:
 _META = "meta"
 
 
+def failing_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A caller's function which, once it has failed, is not called again: it fails as it did.
+
+    A pickle that was proved harmless, and then fails, is run again by the machine.
+    """
+    errors: list[Exception] = []
+
+    def call(*arguments: Any) -> Any:
+        if errors:
+            raise errors[0]
+        try:
+            return function(*arguments)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    return call
+
+
 class LoadedStorages:
     """The storages that a pickle asks for, each made once."""
 
     def __init__(self, make: Callable[[str, int, DType | None], Storage], map_location: MapLocation) -> None:
         """`make(key, nbytes, dtype)` gives a storage on `cpu`; dtype is None for untyped ones."""
         self._make = make
-        self._map_location = map_location
+        self._map_location = failing_once(map_location) if callable(map_location) else map_location
         self._by_key: dict[str, tuple[Storage, DType | None]] = {}
         self._typed: dict[tuple[str, DType], TypedStorage] = {}
 

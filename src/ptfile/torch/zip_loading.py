@@ -11,6 +11,7 @@ from ptfile.containers.zip_reader import ZipReader
 from ptfile.errors import FormatError, PtfileError, TensorError
 from ptfile.formats.opening import zip_dialect
 from ptfile.formats.pickles import PickleRunner
+from ptfile.formats.storages import failing_once
 from ptfile.formats.zip_format import NEWEST_VERSION, ZipFormatReader
 from ptfile.formats.zip_records import MissingRecordError, ZipRecords, root_of
 from ptfile.limits import Limits
@@ -39,7 +40,7 @@ def load_zip(source: Source, archive: ZipReader, runner: PickleRunner, map_locat
         reader = _reader(_records(archive, limits))
         storages = LoadedTorchStorages(
             reader.stored,
-            serialization._get_restore_location(map_location),
+            failing_once(serialization._get_restore_location(map_location)),
             contents_of_zip(map_location),
             mapped=isinstance(source, ViewSource),
         )

@@ -95,7 +95,15 @@ class LoadedTorchStorages:
             return torch.from_numpy(stored.read()).untyped_storage()
         data = _aligned(nbytes)
         stored.read_into(data)
-        return torch.from_numpy(data).untyped_storage() if nbytes else torch.UntypedStorage(0, device="cpu")
+        return torch.from_numpy(data).untyped_storage() if nbytes else _without_bytes()
+
+
+def _without_bytes() -> torch.UntypedStorage:
+    """A storage that stays empty, as PyTorch's own: another would grow, by memory that holds anything, for a tensor
+    that reaches beyond it.
+    """
+    storage: torch.UntypedStorage = torch._C._construct_storage_from_data_pointer(0, torch.device("cpu"), 0)
+    return storage
 
 
 def _aligned(nbytes: int) -> Bytes:

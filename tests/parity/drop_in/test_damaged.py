@@ -194,3 +194,21 @@ def test_a_damaged_file_leaves_nothing_open(lib: Any, tmp_path: Path) -> None:
         lib.load(tmp_path / "cut.pt")
     lib.save(TREE, tmp_path / "cut.pt")
     assert lib.load(tmp_path / "cut.pt")["a"].sum() == 15
+
+
+@BOTH_WAYS
+def test_a_tensor_with_elements_of_a_storage_without_bytes_is_refused(lib: Any, weights_only: bool) -> None:
+    """Else its elements would be whatever is in memory."""
+    data = saved(PYTORCH, torch.empty(0))
+    pickled = torch._C.PyTorchFileReader(io.BytesIO(data)).get_record("data.pkl")
+    assert pickled.count(b"K\0\x85") == 1
+    changed = rewritten(data, {"data.pkl": pickled.replace(b"K\0\x85", b"K\2\x85")})
+    with pytest.raises(RuntimeError, match="not resizable"):
+        lib.load(io.BytesIO(changed), weights_only=weights_only)
+
+
+def test_a_storage_without_bytes_stays_so(lib: Any) -> None:
+    """As PyTorch has it."""
+    storage = loaded(lib, saved(PYTORCH, torch.empty(0))).untyped_storage()
+
+    assert (storage.nbytes(), storage.data_ptr(), storage.resizable()) == (0, 0, False)

@@ -101,6 +101,21 @@ def test_a_callable_may_give_another_storage(lib: Any, tree: Any) -> None:
     assert described(result) == described(tree)
 
 
+def test_a_callable_that_fails_is_not_called_again(lib: Any) -> None:
+    """Else an error that does not come twice would be lost."""
+    calls: list[str] = []
+
+    def refuse_once(storage: Any, location: str) -> Any:
+        calls.append(location)
+        if len(calls) == 1:
+            raise OSError("not now")
+        return storage
+
+    with pytest.raises(OSError, match="not now"):
+        loaded(lib, saved(PYTORCH, [torch.ones(2), torch.ones(2)]), map_location=refuse_once)
+    assert calls == ["cpu"]
+
+
 def test_an_error_of_a_callable_is_the_caller_s(lib: Any, tree: Any) -> None:
     """It passes through, and the next load is not disturbed."""
 

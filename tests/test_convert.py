@@ -583,6 +583,27 @@ def test_a_damaged_npz_is_an_error(tmp_path: Path) -> None:
         ptfile.convert(tmp_path / "x.npz", tmp_path / "x.pt")
 
 
+@pytest.mark.parametrize("size", [100, MIB])
+@pytest.mark.parametrize("strided", [True, False])
+@pytest.mark.parametrize("to", ["pt", "safetensors"])
+def test_a_damaged_npz_is_an_error_where_tensors_share_a_storage(
+    size: int, strided: bool, to: str, tmp_path: Path
+) -> None:
+    """Each has a checksum, and what is made of several is not made of what is wrong."""
+    base = ptfile.arange(3 * size)
+    parts = [base[:size], base[size : 2 * size], base[2 * size :]]
+    if strided:
+        parts[1] = parts[1].reshape(2, -1).transpose(0, 1)
+    ptfile.save(parts, tmp_path / "x.pt")
+    ptfile.convert(tmp_path / "x.pt", tmp_path / "x.npz")
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(ptfile.FormatError):
+        ptfile.convert(tmp_path / "x.npz", tmp_path / f"y.{to}")
+    assert not (tmp_path / f"y.{to}").exists()
+
+
 @pytest.mark.parametrize("to", [*OTHERS, "pt"])
 @pytest.mark.parametrize("small", [True, False])
 def test_what_cannot_be_read_again_is_not_put_in_place(

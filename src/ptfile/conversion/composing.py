@@ -83,7 +83,7 @@ class Cluster:
             first, last = max(start, part.start), min(stop, part.stop)
             if first < last:
                 place = part.tensor.storage_offset() * part.tensor.itemsize - part.start
-                made[first - start : last - start] = part.tensor.untyped_storage().peek(first + place, last + place)
+                made[first - start : last - start] = _read(part.tensor.untyped_storage(), first + place, last + place)
         return made
 
     def whole(self) -> Bytes:
@@ -96,12 +96,17 @@ class Cluster:
         return made
 
 
+def _read(storage: Storage, start: int, stop: int) -> Bytes:
+    """Bytes that are not kept; all of them are checked, if they can be."""
+    return storage.read() if stop - start == storage.nbytes() else storage.peek(start, stop)
+
+
 def _unkept(tensor: Tensor) -> Tensor:
     """The same elements, of a storage that does not keep what is read of it."""
     storage = tensor.untyped_storage()
     if storage.is_read_in_parts(tensor.nbytes):
         return tensor
-    whole = Storage(storage.peek(0, storage.nbytes()))
+    whole = Storage(storage.read())
     return Tensor(whole, tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
@@ -155,9 +160,7 @@ class Composed:
     def range(self, start: int, stop: int) -> Bytes:
         """The bytes from `start` to `stop`."""
         made = np.zeros(stop - start, np.uint8)
-        first = bisect_right(self.clusters, start, key=attrgetter("stop"))
-        last = bisect_left(self.clusters, stop, key=attrgetter("start"))
-        for cluster in self.clusters[first:last]:
+        for cluster in self._between(start, stop):
             low, high = max(start, cluster.start), min(stop, cluster.stop)
             if cluster.is_made_whole:
                 part = self.kept.whole(cluster)[low - cluster.start : high - cluster.start]
@@ -168,15 +171,30 @@ class Composed:
             made[low - start : high - start] = part
         return made
 
+    def _between(self, start: int, stop: int) -> Sequence[Cluster]:
+        first = bisect_right(self.clusters, start, key=attrgetter("stop"))
+        return self.clusters[first : bisect_left(self.clusters, stop, key=attrgetter("start"))]
+
+    def check(self, start: int, stop: int) -> None:
+        """Read what the bytes between `start` and `stop` are made of, to see whether its checksums are right."""
+        for cluster in self._between(start, stop):
+            for part in cluster.parts:
+                for _ in part.tensor.untyped_storage().pieces():
+                    pass
+
     def pieces(self) -> Iterator[Bytes]:
-        """All of them, cut so that nothing is made twice."""
+        """All of them, cut between clusters, so that nothing is made twice and what has a checksum is checked."""
         start = 0
         while start < self.nbytes:
             stop = min(start + _PIECE, self.nbytes)
             number = bisect_right(self.clusters, stop, key=attrgetter("stop"))
-            if number < len(self.clusters):
-                cluster = self.clusters[number]
-                if cluster.start < stop and not cluster.are_runs:
-                    stop = cluster.stop
+            cluster = self.clusters[number] if number < len(self.clusters) else None
+            if cluster is not None and cluster.start < stop and (cluster.is_made_whole or len(cluster.parts) == 1):
+                stop = cluster.start if cluster.start > start else cluster.stop
+                storage = cluster.parts[0].tensor.untyped_storage()
+                if cluster.start == start and cluster.are_runs and storage.nbytes() == stop - start:
+                    yield from storage.pieces()
+                    start = stop
+                    continue
             yield self.range(start, stop)
             start = stop

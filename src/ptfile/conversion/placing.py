@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ptfile.conversion.composing import warranted
+from ptfile.conversion.composing import Composed, warranted
 from ptfile.tensors import dtypes, strides
 from ptfile.tensors.dtypes import DType
 from ptfile.tensors.elements import element_bytes
@@ -64,7 +64,10 @@ class Entry:
         storage = tensor.untyped_storage()
         if self.whole is not None:
             return storage.pieces()
-        if not storage.is_loaded:
+        origin = storage.origin
+        if isinstance(origin, Composed):
+            origin.check(*reached(tensor))
+        elif not storage.is_loaded:
             for _ in storage.pieces():  # the parts that are read next have no checksum
                 pass
         return element_bytes(tensor)

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 from functools import cache
+from importlib import import_module
 from random import Random
 from typing import Any
 
@@ -119,12 +120,12 @@ def _warm() -> None:
 
 
 def _check_beside_the_library(data: bytes) -> None:
-    import safetensors
+    library: Any = import_module("safetensors")  # its stubs have no types
 
     ours = attempt("load", lambda: ptfile.load(io.BytesIO(data), limits=_LIMITS))
     try:
-        theirs = dict(safetensors.deserialize(data))
-    except safetensors.SafetensorError:
+        theirs = dict(library.deserialize(data))
+    except library.SafetensorError:
         require(not ours.loaded, "ptfile loads what the safetensors library refuses")
         return
     if ours.loaded:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,20 +44,6 @@ def save_and_fail(sink: Sink) -> None:
     with pytest.raises(ZeroDivisionError), sink:  # noqa: PT012 - that the block fails halfway is the point
         sink.write(b"half of it")
         raise ZeroDivisionError
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    path = tmp_path / "model.pt"
-    path.write_bytes(b"old")
-    return path
-
-
-@pytest.fixture
-def umask() -> Iterator[None]:
-    before = os.umask(0o027)
-    yield
-    os.umask(before)
 
 
 def save_around_a_hole(sink: Sink, length: int) -> None:

@@ -7,7 +7,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,6 @@ from ptfile.sinks.small_file import replace_small_file
 pytestmark = pytest.mark.skipif(not hasattr(os, "listxattr"), reason="elsewhere FileSink does all")
 
 NEW = b"new bytes"
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    path = tmp_path / "model.pt"
-    path.write_bytes(b"old")
-    return path
-
-
-@pytest.fixture
-def umask() -> Iterator[None]:
-    before = os.umask(0o027)
-    yield
-    os.umask(before)
 
 
 def there(folder: Path) -> dict[str, bytes]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
 from ptfile.cli.printable import printable
+from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions, is_file_url, is_url, local_path, redacted
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -71,6 +73,17 @@ def _value(text: str) -> Any:
     except ValueError:
         return text
     return text if isinstance(value, (int, float)) and not isinstance(value, bool) and str(value) != text else value
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What a function of ptfile has against its arguments, it has against the command line."""
+    try:
+        yield
+    except PtfileError:  # some of these are ValueErrors as well, about files
+        raise
+    except ValueError as error:
+        raise click.UsageError(printable(str(error))) from error
 
 
 def check_new(target: str, storage_options: StorageOptions, *, force: bool) -> None:

@@ -16,12 +16,10 @@ import click
 
 from ptfile._convert import convert
 from ptfile.cli import text
-from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, usage_errors
 from ptfile.cli.lines import echo
-from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.conversion.report import SUFFIXES, Conversion
-from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
 
 MOST = 30
@@ -61,22 +59,17 @@ def command(
     Names, dtypes, values, nesting and tied weights are kept, and come back when the file is converted back.
     """
     check_new(dst, storage_options, force=force)
-    try:
-        with progress_bar(dst) as progress:
-            report = convert(
-                src,
-                dst,
-                to=to,  # type: ignore[arg-type]  # click has checked it
-                leave_out=leave_out,
-                verify=not no_verify,
-                encoding=encoding,
-                storage_options=storage_options,
-                progress=progress,
-            )
-    except PtfileError:
-        raise
-    except ValueError as error:  # the name of DST
-        raise click.UsageError(printable(str(error))) from error
+    with usage_errors(), progress_bar(dst) as progress:
+        report = convert(
+            src,
+            dst,
+            to=to,  # type: ignore[arg-type]  # click has checked it
+            leave_out=leave_out,
+            verify=not no_verify,
+            encoding=encoding,
+            storage_options=storage_options,
+            progress=progress,
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

@@ -17,12 +17,10 @@ import click
 
 from ptfile._edit import edit
 from ptfile.cli import text
-from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, usage_errors
 from ptfile.cli.lines import echo
-from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
 from ptfile.editing.report import Edit
-from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
 
 MOST = 30
@@ -74,25 +72,20 @@ def command(
     Names are those of `ptfile ls`. The order is: merge, keep, drop, rename, cast.
     """
     check_new(dst, storage_options, force=force)
-    try:
-        with progress_bar(dst) as progress:
-            report = edit(
-                src,
-                dst,
-                root=root,
-                keep=keep,
-                drop=drop,
-                rename=dict(_rule(rule) for rule in rename),
-                cast=dict(_cast(each) for each in cast),
-                encoding=encoding,
-                verify=not no_verify,
-                storage_options=storage_options,
-                progress=progress,
-            )
-    except PtfileError:
-        raise
-    except ValueError as error:
-        raise click.UsageError(printable(str(error))) from error
+    with usage_errors(), progress_bar(dst) as progress:
+        report = edit(
+            src,
+            dst,
+            root=root,
+            keep=keep,
+            drop=drop,
+            rename=dict(_rule(rule) for rule in rename),
+            cast=dict(_cast(each) for each in cast),
+            encoding=encoding,
+            verify=not no_verify,
+            storage_options=storage_options,
+            progress=progress,
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

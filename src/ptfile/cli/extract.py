@@ -16,11 +16,17 @@ import click
 from ptfile._extract import extract
 from ptfile._selection import ROOT
 from ptfile.cli import text
-from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, tensor_names
+from ptfile.cli.arguments import (
+    FILE,
+    check_new,
+    encoding_option,
+    json_option,
+    storage_option,
+    tensor_names,
+    usage_errors,
+)
 from ptfile.cli.lines import echo
-from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
-from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
 
 STDOUT = "-"
@@ -60,21 +66,16 @@ def command(
     is_stdout = out == STDOUT
     if not is_stdout:
         check_new(out, storage_options, force=force)
-    try:
-        with progress_bar(file) as progress:
-            report = extract(
-                file,
-                "" if name == ROOT else name,
-                sys.stdout.buffer if is_stdout else out,
-                dtype=dtype,
-                encoding=encoding,
-                storage_options=storage_options,
-                progress=progress,
-            )
-    except PtfileError:
-        raise
-    except ValueError as error:
-        raise click.UsageError(printable(str(error))) from error
+    with usage_errors(), progress_bar(file) as progress:
+        report = extract(
+            file,
+            "" if name == ROOT else name,
+            sys.stdout.buffer if is_stdout else out,
+            dtype=dtype,
+            encoding=encoding,
+            storage_options=storage_options,
+            progress=progress,
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)), err=is_stdout)
     elif not is_stdout:

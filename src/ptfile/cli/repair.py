@@ -15,11 +15,9 @@ import click
 
 from ptfile._repair import Repair, repair
 from ptfile.cli import text, to_json
-from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option
+from ptfile.cli.arguments import FILE, check_new, encoding_option, json_option, storage_option, usage_errors
 from ptfile.cli.lines import echo
-from ptfile.cli.printable import printable
 from ptfile.cli.progress import progress_bar
-from ptfile.errors import PtfileError
 from ptfile.stores.urls import StorageOptions
 
 MOST = 30
@@ -41,13 +39,8 @@ def command(
     Tensors that are lost are left out and listed. BROKEN is not touched, and nothing that it names is run.
     """
     check_new(out, storage_options, force=force)
-    try:
-        with progress_bar(broken) as progress:
-            report = repair(broken, out, encoding=encoding, storage_options=storage_options, progress=progress)
-    except PtfileError:
-        raise
-    except ValueError as error:  # OUT is BROKEN
-        raise click.UsageError(printable(str(error))) from error
+    with usage_errors(), progress_bar(broken) as progress:
+        report = repair(broken, out, encoding=encoding, storage_options=storage_options, progress=progress)
     if as_json:
         to_json.write(asdict(report))
         return

@@ -17,22 +17,19 @@ LOOK_INTO_IT = "Load it with unknown='inert' to look into it without running any
 _ADVICE = f"{LOOK_INTO_IT}, or, if you trust the file, with weights_only=False, which runs the code that it names"
 
 
-_ROLES: Mapping[tuple[str, str], Role] = {
-    **{(name.module, name.name): role for name, role in rebuild.ROLES.items()},
-    ("collections", "OrderedDict"): Role.ORDERED_DICT,
-}
-ROLES = roles_of(_ROLES)
+_ORDERED_DICT = ("collections", "OrderedDict")
+ROLES = roles_of(
+    {**{(name.module, name.name): role for name, role in rebuild.ROLES.items()}, _ORDERED_DICT: Role.ORDERED_DICT}
+)
 """What the names that nearly all checkpoints are made of are used for."""
 
 
-def _proved(module: str, name: str) -> Any:
-    if (module, name) == ("collections", "OrderedDict"):
-        return OrderedDict
-    meaning, named = rebuild.NAMES[module, name], Global(module, name)
-    return rebuild.PROVED_BUILDERS.get(named) or meaning.value or meaning.call or named
+def _proved(name: Global) -> Any:
+    meaning = rebuild.NAMES[name.module, name.name]
+    return rebuild.PROVED_BUILDERS.get(name) or meaning.value or meaning.call or name
 
 
-_PROVED = {place: _proved(*place) for place in _ROLES}
+_PROVED = {**{(name.module, name.name): _proved(name) for name in rebuild.ROLES}, _ORDERED_DICT: OrderedDict}
 
 
 def find(module: str, name: str) -> Any:

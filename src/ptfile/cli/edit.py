@@ -67,7 +67,9 @@ def command(
     encoding: str,
     storage_options: StorageOptions,
 ) -> None:
-    """Write a checkpoint made of parts of SRC, or of several, to DST, without reading their tensors.
+    """Write a checkpoint made of parts of SRC, or of several, to DST. What stays as it is is copied, not read.
+
+    The new file is then read and compared, before it takes its place.
 
     Names are those of `ptfile ls`. The order is: merge, keep, drop, rename, cast.
     """

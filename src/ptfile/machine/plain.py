@@ -8,11 +8,6 @@ Anything else in a tree, and a tree that is mostly plain values, which the pickl
 from __future__ import annotations
 
 import copyreg
-import functools
-import pickle
-import struct
-import sys
-from _compat_pickle import REVERSE_IMPORT_MAPPING, REVERSE_NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
@@ -21,6 +16,21 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 from ptfile._collector import paused_collector
 from ptfile._types import Buffer
 from ptfile.machine.names import Global
+from ptfile.machine.plain_opcodes import (
+    BYTES,
+    CLOSE_TUPLE,
+    COUNT,
+    FLOAT,
+    PUTS,
+    SHORT_MEMO,
+    NotPlainError,
+    Pattern,
+    bool_opcode,
+    counts_opcodes,
+    int_opcode,
+    name_opcode,
+    text_opcode,
+)
 
 PLAIN_PROTOCOL = 2
 """The only one that is written here."""
@@ -31,20 +41,11 @@ _DEEPEST = 50
 _MUCH = 1 << 16
 _MUCH_FOR_TENSOR = 400
 """Bytes of a pickle, in all and more for each tensor, from which it is mostly plain values."""
-_LONG_TEXT = 1 << 16
-"""Characters of a text that is not worth copying."""
-
-_COUNT = struct.Struct("<I")
-_FLOAT = struct.Struct(">cd")
-_INT = struct.Struct("<ci")
-_SHORT = struct.Struct("<cH")
-_TEXT = struct.Struct("<cI")
-_BYTES = tuple(b"K%c" % number for number in range(1 << 8))
-_PUTS = tuple(b"q%c" % number for number in range(1 << 8))
-_SHORT_MEMO = len(_PUTS)
-"""Objects in the memo whose number takes one byte."""
-_CLOSE_TUPLE = {1: b"\x85", 2: b"\x86", 3: b"\x87"}
-"""TUPLE1 to TUPLE3; longer ones stand between a mark and TUPLE."""
+_NUMBERS_OF_FIRST = 12
+"""Objects in a tensor of which nothing is in the memo that have a number: all that have one."""
+_NUMBERS = 7
+"""Objects in a tensor that have a number: the key of its storage, the persistent id, the shape, the stride, the hooks,
+the arguments and the tensor."""
 
 PersistentId: TypeAlias = "tuple[str, Any, str, str, int]"
 Strided: TypeAlias = "tuple[PersistentId, int, tuple[int, ...], tuple[int, ...], bool]"
@@ -59,10 +60,6 @@ class PlainTensors(NamedTuple):
     """The function that a pickle names to make one: a `Global`, or what can be imported."""
     strided: Callable[[Any], Strided | None]
     """Describes a tensor; None if it is more than that can say."""
-
-
-class NotPlainError(Exception):
-    """Something is in the tree that is not written here."""
 
 
 def encode_plain(value: object, tensors: PlainTensors) -> list[Buffer] | None:
@@ -89,7 +86,7 @@ class _PlainEncoder:
         """The objects in the memo, so that no other gets the identity of one."""
         self._next = 0
         """The next number. All that a pickler would note has one; what is new each time is not noted here."""
-        self._patterns: dict[tuple[Any, ...], _Pattern] = {}
+        self._patterns: dict[tuple[Any, ...], Pattern] = {}
         self._depth = 0
         self._most = _MUCH
         self._writers = {**self._table, tensors.kind: _PlainEncoder._tensor}
@@ -113,7 +110,7 @@ class _PlainEncoder:
 
     def _reference(self, obj: object) -> bytes:
         number = self._memo[id(obj)]
-        return b"h%c" % number if number < _SHORT_MEMO else b"j" + _COUNT.pack(number)
+        return b"h%c" % number if number < SHORT_MEMO else b"j" + COUNT.pack(number)
 
     def _note(self, obj: object) -> None:
         """Number what has just been written, for references to it."""
@@ -124,7 +121,7 @@ class _PlainEncoder:
     def _number(self) -> None:
         """Number what has just been written; nothing else can refer to it."""
         number = self._next
-        self._out += b"q%c" % number if number < _SHORT_MEMO else b"r" + _COUNT.pack(number)
+        self._out += b"q%c" % number if number < SHORT_MEMO else b"r" + COUNT.pack(number)
         self._next = number + 1
 
     # plain values
@@ -133,18 +130,18 @@ class _PlainEncoder:
         self._out += b"N"
 
     def _bool(self, value: bool) -> None:
-        self._out += _bool(value)
+        self._out += bool_opcode(value)
 
     def _int(self, value: int) -> None:
-        self._out += _BYTES[value] if 0 <= value < 1 << 8 else _int(value)
+        self._out += BYTES[value] if 0 <= value < 1 << 8 else int_opcode(value)
 
     def _float(self, value: float) -> None:
-        self._out += _FLOAT.pack(b"G", value)
+        self._out += FLOAT.pack(b"G", value)
 
     def _text(self, value: str) -> None:
         if self._is_known(value):
             return
-        self._out += _text(value)
+        self._out += text_opcode(value)
         self._note(value)
 
     # names
@@ -153,7 +150,7 @@ class _PlainEncoder:
         """A `Global`, or a class or function that can be imported."""
         if self._is_known(obj):
             return
-        self._out += _global(obj)
+        self._out += name_opcode(obj)
         self._note(obj)
 
     # containers
@@ -164,7 +161,7 @@ class _PlainEncoder:
             return
         if self._is_known(value):
             return
-        close = _CLOSE_TUPLE.get(len(value))
+        close = CLOSE_TUPLE.get(len(value))
         if close is None:
             self._out += b"("
         self._enter()
@@ -262,7 +259,7 @@ class _PlainEncoder:
         self._most += _MUCH_FOR_TENSOR
         persistent_id, offset, shape, stride, requires_grad = described
         kind, storage_class, key, location, numel = persistent_id
-        if shape and self._next <= _SHORT_MEMO - _NUMBERS_OF_FIRST:
+        if shape and self._next <= SHORT_MEMO - _NUMBERS_OF_FIRST:
             new = {id(obj) for obj in (self._rebuild, kind, storage_class, key, location, OrderedDict)}
             if len(new) == 6 and self._memo.keys().isdisjoint(new):
                 self._first_tensor(tensor, *described)
@@ -298,14 +295,14 @@ class _PlainEncoder:
         self._number()
         self._out += b"R"
         self._note(tensor)
-        if shape and first >= _SHORT_MEMO:  # from here on all numbers are as long, and all that is not new is known
-            self._patterns[alike] = _Pattern(
+        if shape and first >= SHORT_MEMO:  # from here on all numbers are as long, and all that is not new is known
+            self._patterns[alike] = Pattern(
                 self._reference(self._rebuild) + b"((" + self._reference(kind) + self._reference(storage_class),
                 (
-                    self._reference(location) + _int(numel) + b"t",
-                    b"Q" + _int(offset) + _counts(shape),
-                    _counts(stride),
-                    _bool(requires_grad) + self._reference(OrderedDict) + b")R",
+                    self._reference(location) + int_opcode(numel) + b"t",
+                    b"Q" + int_opcode(offset) + counts_opcodes(shape),
+                    counts_opcodes(stride),
+                    bool_opcode(requires_grad) + self._reference(OrderedDict) + b")R",
                 ),
             )
 
@@ -325,18 +322,19 @@ class _PlainEncoder:
         objects = (self._rebuild, kind, storage_class, key, location, OrderedDict, tensor)
         self._memo.update(zip(map(id, objects), (n, n + 1, n + 2, n + 3, n + 4, n + 8, n + 11), strict=True))
         self._kept += objects
-        a, b, c, d, e, f, g, h, i, j, k, m = _PUTS[n : self._next]
+        a, b, c, d, e, f, g, h, i, j, k, m = PUTS[n : self._next]
         self._out += b"".join(
             [
-                *(_global(self._rebuild), a, b"((", _text(kind), b, _global(storage_class), c, _text(key), d),
-                *(_text(location), e, _int(numel), b"t", f, b"Q", _int(offset), _counts(shape), g, _counts(stride), h),
-                *(_bool(requires_grad), _global(OrderedDict), i, b")R", j, b"t", k, b"R", m),
+                *(name_opcode(self._rebuild), a, b"((", text_opcode(kind), b, name_opcode(storage_class), c),
+                *(text_opcode(key), d, text_opcode(location), e, int_opcode(numel), b"t", f, b"Q", int_opcode(offset)),
+                *(counts_opcodes(shape), g, counts_opcodes(stride), h),
+                *(bool_opcode(requires_grad), name_opcode(OrderedDict), i, b")R", j, b"t", k, b"R", m),
             ]
         )
 
     def _counts(self, counts: tuple[int, ...]) -> None:
         """A tuple that is new each time."""
-        self._out += _counts(counts)
+        self._out += counts_opcodes(counts)
         if counts:
             self._number()
 
@@ -353,80 +351,3 @@ class _PlainEncoder:
         Global: _name,
     }
     """What writes a value, by its type."""
-
-
-_NUMBERS_OF_FIRST = 12
-"""Objects in a tensor of which nothing is in the memo that have a number: all that have one."""
-_NUMBERS = 7
-"""Objects in a tensor that have a number: the key of its storage, the persistent id, the shape, the stride, the hooks,
-the arguments and the tensor."""
-
-
-class _Pattern:
-    """The bytes of tensors that are alike but for the key of their storage, and for their numbers in the memo."""
-
-    __slots__ = ("_before", "_key_to_hooks", "_rest")
-
-    def __init__(self, before: bytes, key_to_hooks: tuple[bytes, bytes, bytes, bytes]) -> None:
-        """`before`: what stands before the key. `key_to_hooks`: what stands before each of the next four numbers."""
-        self._before = before + b"X"
-        self._key_to_hooks = tuple(piece + b"r" for piece in key_to_hooks)
-        self._rest = struct.Struct("<sI" + "".join(f"{len(piece)}sI" for piece in self._key_to_hooks) + "2sI2sI")
-
-    def filled(self, key: str, n: int) -> bytes:
-        """`n`: the first of the numbers."""
-        text = key.encode()
-        a, b, c, d = self._key_to_hooks
-        rest = self._rest.pack(b"r", n, a, n + 1, b, n + 2, c, n + 3, d, n + 4, b"tr", n + 5, b"Rr", n + 6)
-        return b"".join((self._before, _COUNT.pack(len(text)), text, rest))
-
-
-def _global(obj: Any) -> bytes:
-    """The name of a `Global`, or of a class or function that can be imported."""
-    if type(obj) is Global:
-        module, name = obj.module, obj.name
-    else:
-        module, name = obj.__module__, obj.__qualname__
-        if getattr(sys.modules.get(module), name, None) is not obj:
-            raise NotPlainError
-    return _global_opcode(module, name)
-
-
-@functools.lru_cache(maxsize=64)
-def _global_opcode(module: str, name: str) -> bytes:
-    old = module in REVERSE_IMPORT_MAPPING or (module, name) in REVERSE_NAME_MAPPING  # it goes by Python 2's name
-    if old or "." in name or not (module.isascii() and name.isascii()):
-        raise NotPlainError
-    return f"c{module}\n{name}\n".encode()
-
-
-def _text(value: str) -> bytes:
-    if len(value) >= _LONG_TEXT:
-        raise NotPlainError
-    data = value.encode("utf-8", "surrogatepass")
-    return _TEXT.pack(b"X", len(data)) + data
-
-
-def _bool(value: bool) -> bytes:
-    return b"\x88" if value else b"\x89"
-
-
-def _counts(counts: tuple[int, ...]) -> bytes:
-    """A tuple of ints."""
-    if not counts:
-        return b")"
-    close = _CLOSE_TUPLE.get(len(counts))
-    return b"".join([b"" if close else b"(", *map(_int, counts), close or b"t"])
-
-
-def _int(value: int) -> bytes:
-    if 0 <= value < 1 << 8:
-        return _BYTES[value]
-    if 0 <= value < 1 << 16:
-        return _SHORT.pack(b"M", value)
-    if -(1 << 31) <= value < 1 << 31:
-        return _INT.pack(b"J", value)
-    data = pickle.encode_long(value)
-    if len(data) >= 1 << 8:
-        raise NotPlainError
-    return b"\x8a%c" % len(data) + data
